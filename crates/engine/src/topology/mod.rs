@@ -1,0 +1,129 @@
+//! The immutable snapshot a worker serves: pools, their shards and servers.
+//!
+//! It is built whole by the configuration, validated before it is published, and never changed afterwards; a worker
+//! that receives a newer one compares identities and keeps what is the same. Nothing here is mutable or shared state.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sharding::{Distribution, Hash, HashTag};
+
+/// Everything a worker needs to route, published as one value.
+#[derive(Debug)]
+pub struct Topology {
+    /// Grows by one with every publication.
+    pub epoch: u64,
+    /// Pools in the order of [`sharding::compare_names`] over their names.
+    pub pools: Vec<Arc<Pool>>,
+    /// Bounds on memory and pending work.
+    pub limits: Limits,
+}
+
+/// The wire format spoken by the clients and the servers of a pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// RESP2, the Redis protocol.
+    Redis,
+    /// The memcached text protocol.
+    Memcached,
+}
+
+/// What happens to a multi-key command that cannot be split and whose keys live on different shards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CrossShard {
+    /// The whole command goes to the shard of its first key, as in twemproxy 0.5.
+    FirstKey,
+    /// `-CROSSSLOT Keys in request don't hash to the same shard`.
+    Error,
+}
+
+/// When a failing server leaves the ring (`auto_eject_hosts: true`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ejection {
+    /// Consecutive failures that eject a server; 0 behaves like 1.
+    pub failure_limit: u32,
+    /// How long an ejected server stays out of the ring.
+    pub retry_timeout: Duration,
+}
+
+/// One pool: a set of servers that clients see as a single one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pool {
+    /// Unique among pools.
+    pub name: String,
+    /// Wire format of clients and servers.
+    pub protocol: Protocol,
+    /// Hash function applied to keys.
+    pub hash: Hash,
+    /// Two bytes that delimit the hashed part of a key.
+    pub hash_tag: Option<HashTag>,
+    /// How a hash becomes a shard.
+    pub distribution: Distribution,
+    /// Bound on connecting and on each request; `None` waits for ever.
+    pub timeout: Option<Duration>,
+    /// Password that clients must present and that is presented to servers.
+    pub redis_auth: Option<Box<[u8]>>,
+    /// Database selected on every server connection, 0 for none.
+    pub redis_db: u32,
+    /// Connect to every server as soon as the pool is published.
+    pub preconnect: bool,
+    /// Connections to each server from each worker, at least 1.
+    pub server_connections: u32,
+    /// `None` when servers never leave the ring.
+    pub ejection: Option<Ejection>,
+    /// The longest wait between two attempts to connect to a server that refuses, when it is not ejected.
+    pub retry_timeout: Duration,
+    /// Policy for commands that 0.5 knew; newer ones always answer an error.
+    pub cross_shard: CrossShard,
+    /// At least one, in the order of [`sharding::compare_names`] over their names; a shard is an index into it.
+    pub servers: Vec<Server>,
+}
+
+/// One server of a pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// Identity used for hashing and statistics; unique within the pool.
+    pub name: String,
+    /// `HOST:PORT:WEIGHT` or `PATH:WEIGHT` as written in the configuration, for people.
+    pub display_name: String,
+    /// Where to connect to.
+    pub address: Address,
+    /// At least 1.
+    pub weight: u32,
+}
+
+/// Where a server listens.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Address {
+    /// A host name or address literal, resolved on every connect, and a port.
+    Tcp {
+        /// Without brackets for IPv6 literals.
+        host: String,
+        /// 1..=65535.
+        port: u16,
+    },
+    /// A unix stream socket.
+    Unix(PathBuf),
+}
+
+/// Bounds that keep memory finite whatever the peers do. The root key `global:` sets them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// A client with more unsent reply bytes than this is not read any further.
+    pub client_output_bytes_max: usize,
+    /// A client with more unanswered requests than this is not read any further.
+    pub client_requests_max: u32,
+    /// Ceiling on buffered bytes of one worker; above it requests are refused with an error. 0 for none.
+    pub worker_memory_bytes_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            client_output_bytes_max: 1 << 20,
+            client_requests_max: 4096,
+            worker_memory_bytes_max: 0,
+        }
+    }
+}

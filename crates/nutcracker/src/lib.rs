@@ -1,0 +1,2 @@
+//! The product: configuration, command line, control thread and workers, put together.
+#![forbid(unsafe_code)]

@@ -1,0 +1,3 @@
+//! The `nutcracker` binary.
+#![forbid(unsafe_code)]
+fn main() {}

@@ -1,0 +1,2 @@
+//! Wire formats: bytes to messages and back. No sockets, no clock, no allocation per message.
+#![forbid(unsafe_code)]

@@ -1,0 +1,1 @@
+//! The I/O loop on mio: sockets, readiness, mailboxes and the clock. Knows no protocol.

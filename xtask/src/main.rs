@@ -1,0 +1,3 @@
+//! Developer verbs behind the Makefile.
+#![forbid(unsafe_code)]
+fn main() {}
