@@ -1,2 +1,6 @@
 //! The product: configuration, command line, control thread and workers, put together.
 #![forbid(unsafe_code)]
+
+pub mod cli;
+pub mod config;
+pub mod stats;
