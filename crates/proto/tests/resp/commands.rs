@@ -118,6 +118,7 @@ fn words_that_only_resemble_a_name_are_unknown() {
         "xgroup|create",
         "georadiusbymember_r\u{f}",
         "zrangebyscoreX",
+        "georadiuxbymember",
         "@et",
     ] {
         assert_eq!(command::find(word.as_bytes()), None, "{word:?}");

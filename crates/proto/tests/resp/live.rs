@@ -143,7 +143,7 @@ fn the_rows_an_older_server_lacks_are_listed() {
 }
 
 /// One request per shape of key specification, and some that are easily misread.
-const KEYED: [&str; 46] = [
+const KEYED: [&str; 48] = [
     "GET a",
     "SET a 1 EX 5",
     "MGET a b c",
@@ -180,6 +180,8 @@ const KEYED: [&str; 46] = [
     "SORT a BY w_* GET # STORE d",
     "SORT a LIMIT 0 1 ALPHA",
     "SORT a BY STORE GET STORE STORE d STORE e",
+    "SORT a STORE d GET STORE BY STORE ALPHA",
+    "SORT a STORE d LIMIT STORE STORE ASC",
     "XREAD COUNT 2 STREAMS a b 0 0",
     "XREAD BLOCK 0 STREAMS a 0",
     "XREADGROUP GROUP g c NOACK STREAMS a b > >",
