@@ -1,2 +1,6 @@
 //! The product: configuration, command line, control thread and workers, put together.
 #![forbid(unsafe_code)]
+
+pub mod control;
+pub mod logging;
+pub mod process;
