@@ -3,6 +3,7 @@
 mod clock;
 mod errno;
 mod mailbox;
+pub mod process;
 mod reactor;
 mod seam;
 mod stream;
