@@ -156,6 +156,7 @@ fn docs(request: &[u8], names: &[Span], out: &mut Vec<u8>) {
     }
 }
 
+#[derive(Clone, Copy)]
 enum KeysShape {
     Names,
     NamesAndFlags,

@@ -226,7 +226,7 @@ impl Engine {
                     pool.redis_auth.as_deref().unwrap_or_default(),
                 ),
                 Step::Select => {
-                    push_command(&mut command, b"SELECT", pool.redis_db.to_string().as_bytes())
+                    push_command(&mut command, b"SELECT", pool.redis_db.to_string().as_bytes());
                 }
             }
             output.push(&command, &mut self.buffers);

@@ -31,7 +31,7 @@ impl Engine {
                 Some(message) => self.answer_with(c, |out| encode::bulk(out, message)),
             },
             Local::Echo => {
-                self.answer_with(c, |out| encode::bulk(out, argument(1).unwrap_or_default()))
+                self.answer_with(c, |out| encode::bulk(out, argument(1).unwrap_or_default()));
             }
             Local::Quit => {
                 self.answer(c, reply::OK);
@@ -40,7 +40,7 @@ impl Engine {
             Local::Auth => self.auth(c, &args[1..], request),
             Local::Select => self.select(c, argument(1).unwrap_or_default()),
             Local::Command => {
-                self.answer_with(c, |out| introspect::command(command, request, args, out))
+                self.answer_with(c, |out| introspect::command(command, request, args, out));
             }
             Local::Client => self.client_command(c, command, request, args),
             Local::Hello => self.hello(c, request, args),
@@ -175,7 +175,7 @@ impl Engine {
 
 /// Keeps a client's name if it is one that Redis would accept.
 fn set_name(kept: &mut Option<Box<[u8]>>, name: &[u8]) -> &'static [u8] {
-    if !name.iter().all(|byte| byte.is_ascii_graphic()) {
+    if !name.iter().all(u8::is_ascii_graphic) {
         return reply::BAD_NAME;
     }
     if name.len() > NAME_MAX {

@@ -150,10 +150,10 @@ impl Engine {
                     health.note_reply();
                 }
             }
-            Event::Ejected { pool, server, retry_at } => {
-                if self.health_of(pool, server).is_some_and(|health| health.retry_at.is_none()) {
-                    self.eject(pool, server, retry_at, now);
-                }
+            Event::Ejected { pool, server, retry_at }
+                if self.health_of(pool, server).is_some_and(|health| health.retry_at.is_none()) =>
+            {
+                self.eject(pool, server, retry_at, now);
             }
             _ => {}
         }
