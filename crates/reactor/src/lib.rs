@@ -43,6 +43,7 @@ mod connecting;
 mod errno;
 mod lingering;
 mod mailbox;
+pub mod process;
 mod reactor;
 mod reading;
 mod seam;
