@@ -1,0 +1,11 @@
+//! End-to-end tests: the proxy as a process between real clients and real or scripted servers.
+//!
+//! One binary for all of them, so that the harness is built and linked once; the comparison with twemproxy 0.5 lives
+//! in `tests/differential` and is part of it for the same reason. `NUTCRACKER_UNDER_TEST` runs the tests against
+//! another binary.
+#![forbid(unsafe_code)]
+
+mod harness;
+
+mod parser;
+mod replies;
