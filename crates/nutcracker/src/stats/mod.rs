@@ -1,0 +1,3 @@
+//! What the process counts and how it is shown.
+
+pub mod catalogue;
