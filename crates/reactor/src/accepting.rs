@@ -176,7 +176,7 @@ impl Sockets {
                 Ok(Some((stream, peer))) => {
                     let verdict = core.accepted(id, stream, peer, now);
                     // The slot of the verdict may be one the core closed just now.
-                    self.execute_closes(core, now);
+                    self.rearrange(core, now);
                     self.apply(verdict, now);
                 }
                 // The client gave up, or a signal came: the next one, please.
@@ -194,7 +194,7 @@ impl Sockets {
     fn accept_failed<C: Core>(&mut self, core: &mut C, index: usize, errno: Errno, now: Now) {
         let id = self.listeners.rest(index, now);
         core.accept_failed(id, errno);
-        self.execute_closes(core, now);
+        self.rearrange(core, now);
     }
 
     fn apply(&mut self, verdict: Verdict, now: Now) {
@@ -254,5 +254,33 @@ impl From<Socket> for Acceptor {
         } else {
             Acceptor::Tcp(TcpListener::from_std(StdTcpListener::from(OwnedFd::from(socket))))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::os::fd::OwnedFd;
+
+    use super::{Listeners, REST_US};
+    use crate::Now;
+
+    #[test]
+    fn a_resting_listener_is_ready_again_after_its_time_or_when_a_descriptor_is_freed() {
+        let poll = mio::Poll::new().unwrap();
+        let at = |mono_us| Now { mono_us, wall_us: 0 };
+        let mut listeners = Listeners::default();
+        listeners.add(9, OwnedFd::from(TcpListener::bind("127.0.0.1:0").unwrap()).into());
+        assert!(listeners.ready());
+        assert_eq!(listeners.prepare(0, poll.registry(), false, at(0)).unwrap(), Some(9));
+        assert_eq!(listeners.rest(0, at(0)), 9);
+        assert!(!listeners.ready());
+        assert_eq!(listeners.deadline(), Some(REST_US));
+        assert_eq!(listeners.prepare(0, poll.registry(), false, at(REST_US - 1)).unwrap(), None);
+        listeners.relieve();
+        assert!(listeners.ready());
+        assert_eq!(listeners.prepare(0, poll.registry(), true, at(1)).unwrap(), Some(9));
+        listeners.rest(0, at(1));
+        assert_eq!(listeners.prepare(0, poll.registry(), false, at(REST_US + 1)).unwrap(), Some(9));
     }
 }

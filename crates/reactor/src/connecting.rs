@@ -97,7 +97,7 @@ impl Sockets {
                 }
                 self.list(slot);
                 core.connected(slot, now);
-                self.execute_closes(core, now);
+                self.rearrange(core, now);
             }
             Ok(Progress::Pending) if row.hung_up => {
                 attempt.last = Errno(libc::ENOTCONN);

@@ -33,7 +33,7 @@
 //!
 //! - Sockets are registered once, edge-triggered, for both directions; readiness is remembered per connection. A read
 //!   that would only say "nothing there" and a write that would only say "no room" are not made.
-//! - Nobody hears from a connection after asking for its close, even when the slot is used again at once.
+//! - A core hears nothing of a connection once it asked for its close, even when the slot is used again at once.
 //! - What a peer sent before it reset the connection is delivered before the failure.
 //! - Nothing is allocated per turn or per request in steady state, and what a spike took is given back.
 

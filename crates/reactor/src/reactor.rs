@@ -147,7 +147,7 @@ impl<C: Core> Reactor<C> {
         let mut messages = self.inbox.take(std::mem::take(&mut self.spare));
         for message in messages.drain(..) {
             core.message(message, now);
-            self.sockets.execute_closes(core, now);
+            self.sockets.rearrange(core, now);
         }
         self.spare = messages;
     }

@@ -60,7 +60,7 @@ impl Sockets {
     /// Hands the first `n` bytes of the buffer to the core.
     fn deliver<C: Core>(&mut self, core: &mut C, slot: Slot, n: usize, now: Now) -> Next {
         let flow = core.received(slot, &self.buffer[..n], now);
-        self.execute_closes(core, now);
+        self.rearrange(core, now);
         let full = n == self.buffer.len();
         let Some(row) = self.table.row(slot) else { return Next::Done };
         // A short read emptied the socket: the next arrival makes an edge. Not so when nothing more can arrive; then
@@ -85,6 +85,6 @@ impl Sockets {
             return self.fail(core, slot, errno, now);
         }
         core.ended(slot, now);
-        self.execute_closes(core, now);
+        self.rearrange(core, now);
     }
 }

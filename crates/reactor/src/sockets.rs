@@ -125,15 +125,9 @@ impl Sockets {
 
     /// Does what the core wants, until it wants nothing more.
     pub(crate) fn execute<C: Core>(&mut self, core: &mut C, now: Now) {
-        self.execute_closes(core, now);
+        self.rearrange(core, now);
         while !core.ops().is_empty() {
             let mut ops = std::mem::replace(core.ops(), std::mem::take(&mut self.ops));
-            for (slot, stream) in ops.attach.drain(..) {
-                self.attach(slot, stream);
-            }
-            for (slot, targets) in ops.connect.drain(..) {
-                self.connect(slot, targets);
-            }
             for (id, socket) in ops.listen.drain(..) {
                 self.listeners.add(id, socket);
             }
@@ -147,20 +141,31 @@ impl Sockets {
                 self.flush(core, slot, now);
             }
             self.ops = trimmed(ops);
-            self.execute_closes(core, now);
+            self.rearrange(core, now);
         }
     }
 
-    /// Does the closes the core wants. Called after every call into the core that can want any, so that no slot hears
-    /// from a connection it was closed for.
-    pub(crate) fn execute_closes<C: Core>(&mut self, core: &mut C, now: Now) {
-        while let Some((slot, how)) = core.ops().close.pop() {
-            self.close(slot, how, now);
+    /// Does the part of the core's wishes that changes which connection a slot stands for. Called after every call into
+    /// the core that can have such wishes: no slot hears from a connection it was closed for, and what one call opened
+    /// another can close.
+    pub(crate) fn rearrange<C: Core>(&mut self, core: &mut C, now: Now) {
+        let ops = core.ops();
+        while let Some((slot, how)) = ops.close.pop() {
+            match self.table.remove(slot) {
+                Some(row) => self.close(row, how, now),
+                // Opened and closed in the same call.
+                None => ops.withdraw(slot),
+            }
+        }
+        for (slot, stream) in ops.attach.drain(..) {
+            self.attach(slot, stream);
+        }
+        for (slot, targets) in ops.connect.drain(..) {
+            self.connect(slot, targets);
         }
     }
 
-    fn close(&mut self, slot: Slot, how: Close, now: Now) {
-        let Some(row) = self.table.remove(slot) else { return };
+    fn close(&mut self, row: Row, how: Close, now: Now) {
         self.listeners.relieve();
         if how == Close::Now || row.attempt.is_some() || row.broken.is_some() || row.ended {
             return;
@@ -190,7 +195,9 @@ impl Sockets {
         self.table.remove(slot);
         self.listeners.relieve();
         core.failed(slot, errno, now);
-        self.execute_closes(core, now);
+        // There is nothing left to close here, and what the core opens in the same call is not to be withdrawn.
+        core.ops().close.retain(|&(closed, _)| closed != slot);
+        self.rearrange(core, now);
     }
 
     /// Serves a stream under a slot. Readiness that is there already is told by the registration.
@@ -231,7 +238,7 @@ impl Sockets {
 fn trimmed(mut ops: Ops) -> Ops {
     ops.flush.shrink_to(ENTRIES_KEPT);
     ops.resume.shrink_to(ENTRIES_KEPT);
-    ops.close.shrink_to(ENTRIES_KEPT);
+    ops.close.shrink_to(RARE_KEPT);
     ops.attach.shrink_to(RARE_KEPT);
     ops.connect.shrink_to(RARE_KEPT);
     ops

@@ -78,7 +78,7 @@ impl Sockets {
             sum += bytes;
             if bytes > 0 {
                 core.written(slot, bytes, now);
-                self.execute_closes(core, now);
+                self.rearrange(core, now);
             }
             if !more {
                 return;

@@ -178,6 +178,20 @@ fn a_connection_closed_while_it_is_being_established_is_not_heard_of_again() {
 }
 
 #[test]
+fn a_core_may_connect_again_and_needlessly_close_while_it_is_told_of_a_failure() {
+    let rig = Rig::start();
+    let (_listener, target) = listening("127.0.0.1:0");
+    rig.order(|probe, _| {
+        probe.grief = Some(Box::new(move |ops, failed| {
+            ops.close.push((failed, Close::Now));
+            ops.connect.push((failed, vec![target.clone()]));
+        }));
+    });
+    assert_eq!(connecting(&rig, Vec::new()), Event::Failed(3, Errno(libc::EADDRNOTAVAIL)));
+    assert_eq!(rig.event(), Event::Connected(3));
+}
+
+#[test]
 fn connecting_again_on_every_failure_leaves_the_loop_responsive() {
     let rig = Rig::start();
     let missing = Target::Unix(PathBuf::from("/nonexistent/socket"));

@@ -143,10 +143,16 @@ fn a_fast_reader_does_not_hold_the_loop() {
     let (mut other, _) = rig.client(address);
     let reader = std::thread::spawn(move || read(&mut fast, LENGTH));
     rig.echo();
-    rig.order(move |probe, _| probe.send(slot, &pattern(LENGTH)));
+    rig.order(move |probe, _| {
+        probe.slice = 16 * 1024;
+        probe.send(slot, &pattern(LENGTH));
+    });
     other.write_all(b"me too").unwrap();
     assert_eq!(read(&mut other, 6), b"me too");
     assert!(reader.join().unwrap() == pattern(LENGTH));
+    // A share before the reads and one after, each at most one write too long.
+    let most = rig.ask(|probe| probe.most_written);
+    assert!(most <= 4 * 1024 * 1024, "{most} bytes in one turn");
 }
 
 #[test]
@@ -196,11 +202,18 @@ fn the_end_is_told_after_a_pause_during_which_it_came() {
 fn a_stream_handed_to_another_reactor_is_served_there() {
     let clock = Clock::start();
     let (first, second) = (Rig::start_at(clock), Rig::start_at(clock));
-    second.echo();
+    second.react(|probe, slot, bytes| {
+        probe.tell(Event::Noted(probe.turns));
+        probe.send(slot, bytes);
+        Flow::Continue
+    });
     let there = second.mailbox.clone();
     first.order(move |probe, _| {
         probe.reception = Some(Box::new(move |_, _, stream: Stream| {
-            there.send(Box::new(move |probe, _| probe.ops.attach.push((42, stream))));
+            there.send(Box::new(move |probe, _| {
+                probe.ops.attach.push((42, stream));
+                probe.tell(Event::Noted(probe.turns));
+            }));
             Verdict::Gone
         }));
     });
@@ -214,7 +227,9 @@ fn a_stream_handed_to_another_reactor_is_served_there() {
     assert_eq!(read(&mut client, 5), b"early");
     client.write_all(b"later").unwrap();
     assert_eq!(read(&mut client, 5), b"later");
+    let Event::Noted(attached) = second.event() else { panic!("not attached first") };
     assert_eq!(second.event(), Event::Received(42, b"early".to_vec()));
+    assert_eq!(second.event(), Event::Noted(attached), "read in the turn it was attached in");
     assert_eq!(first.events.try_iter().next(), None);
 }
 
@@ -264,6 +279,28 @@ fn a_slot_closed_while_its_successor_is_accepted_serves_the_successor() {
     second.write_all(b"mine").unwrap();
     assert_eq!(read(&mut second, 4), b"mine");
     assert_eq!(first.read(&mut [0; 8]).unwrap(), 0);
+}
+
+#[test]
+fn a_stream_attached_by_one_message_and_closed_by_the_next_is_closed() {
+    for same_call in [true, false] {
+        let rig = Rig::start();
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        theirs.set_read_timeout(Some(PATIENCE)).unwrap();
+        let stream = Stream::from(OwnedFd::from(ours));
+        let held = rig.hold();
+        rig.order(move |probe, _| {
+            probe.ops.attach.push((5, stream));
+            if same_call {
+                probe.close(5, Close::Now);
+            }
+        });
+        if !same_call {
+            rig.order(|probe, _| probe.close(5, Close::Now));
+        }
+        drop(held);
+        assert_eq!(theirs.read(&mut [0; 8]).unwrap(), 0);
+    }
 }
 
 #[test]

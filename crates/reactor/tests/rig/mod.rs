@@ -52,6 +52,9 @@ pub(crate) struct Probe {
     pub(crate) due_us: Option<u64>,
     pub(crate) window: Duration,
     pub(crate) turns: u64,
+    /// Most bytes written between two ends of a turn.
+    pub(crate) most_written: usize,
+    written: usize,
     pub(crate) running: bool,
     pub(crate) reception: Option<Reception>,
     pub(crate) reaction: Option<Reaction>,
@@ -71,6 +74,8 @@ impl Probe {
             due_us: None,
             window: Duration::ZERO,
             turns: 0,
+            most_written: 0,
+            written: 0,
             running: true,
             reception: None,
             reaction: None,
@@ -158,6 +163,8 @@ impl Core for Probe {
         let output = self.outputs.get_mut(&slot).expect("only slots with output are written");
         output.drain(..n);
         let done = output.is_empty();
+        self.written += n;
+        self.most_written = self.most_written.max(self.written);
         self.tell(Event::Written(slot, n));
         if done && let Some(how) = self.closing.remove(&slot) {
             self.close(slot, how);
@@ -170,6 +177,7 @@ impl Core for Probe {
 
     fn turn(&mut self, now: Now) {
         self.turns += 1;
+        self.written = 0;
         if self.due_us.is_some_and(|due_us| due_us <= now.mono_us) {
             self.due_us = None;
             self.tell(Event::Due(now));
