@@ -264,18 +264,12 @@ impl WorkerCore {
         }
     }
 
-    /// Moves what the engine wants done to the reactor's list.
-    fn gather_ops(&mut self) {
+    /// Moves connections to close and to open to the reactor's list.
+    fn gather_connections(&mut self) {
         let actions = self.engine.actions();
-        let idle = actions.close.is_empty()
-            && actions.connect.is_empty()
-            && actions.flush.is_empty()
-            && actions.resume.is_empty();
-        if idle {
+        if actions.close.is_empty() && actions.connect.is_empty() {
             return;
         }
-        self.engine.end_phase();
-        let actions = self.engine.actions();
         for (slot, close) in actions.close.drain(..) {
             if !self.dialer.forget(slot) {
                 let close = match close {
@@ -290,8 +284,6 @@ impl WorkerCore {
                 self.ops.connect.push((slot, targets));
             }
         }
-        self.ops.flush.append(&mut actions.flush);
-        self.ops.resume.append(&mut actions.resume);
     }
 
     /// Tells the siblings and the log what happened.
@@ -423,8 +415,15 @@ impl Core for WorkerCore {
         self.count_departures();
     }
 
+    fn end_phase(&mut self) {
+        self.engine.end_phase();
+        let actions = self.engine.actions();
+        self.ops.flush.append(&mut actions.flush);
+        self.ops.resume.append(&mut actions.resume);
+    }
+
     fn ops(&mut self) -> &mut Ops {
-        self.gather_ops();
+        self.gather_connections();
         &mut self.ops
     }
 
