@@ -7,3 +7,4 @@ pub mod control;
 pub mod logging;
 pub mod process;
 pub mod stats;
+pub mod worker;

@@ -8,7 +8,12 @@ use super::Global;
 use crate::cli::{Options, Workers};
 
 /// The highest log level; more means this.
-pub(super) const LOG_LEVEL_MAX: u8 = 11;
+const LOG_LEVEL_MAX: u8 = 11;
+
+/// `level` as twemproxy 0.5 takes it: anything above the highest means the highest.
+pub(super) fn log_level(level: u32) -> u8 {
+    u8::try_from(level).map_or(LOG_LEVEL_MAX, |level| level.min(LOG_LEVEL_MAX))
+}
 
 /// Settings of the process after flags, file and defaults are put together.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,7 +47,7 @@ impl Settings {
         Settings {
             workers: options.workers.or(global.workers).unwrap_or_default(),
             log_output: path(&options.log_output, &global.log_output),
-            log_level: flag_level.or(global.log_level).unwrap_or(5).min(LOG_LEVEL_MAX),
+            log_level: flag_level.or(global.log_level).unwrap_or(5),
             stats_addr: options
                 .stats_addr
                 .clone()

@@ -7,7 +7,6 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
-use rustix::process::{Pid, test_kill_process};
 
 use super::os_error_text;
 
@@ -126,17 +125,24 @@ fn write_pid(file: &mut File) -> io::Result<()> {
 }
 
 /// Whether a living process has the name of this one. Pids are reused: one that names somebody else's process is stale.
+/// Where there is no `/proc` the lock alone decides.
 fn is_namesake(pid: u32) -> bool {
-    let alive = i32::try_from(pid)
-        .ok()
-        .and_then(Pid::from_raw)
-        .is_some_and(|pid| matches!(test_kill_process(pid), Ok(()) | Err(rustix::io::Errno::PERM)));
-    let name = |pid: &str| fs::read_to_string(format!("/proc/{pid}/comm")).ok();
-    alive && name("self").is_some_and(|own| name(&pid.to_string()) == Some(own))
+    name_of(&pid.to_string()).is_some_and(|name| name_of("self") == Some(name))
+}
+
+/// The name of a process; `None` when there is none, or only a dead one that nobody has reaped.
+fn name_of(pid: &str) -> Option<String> {
+    // pid (name) state …, where the name may hold anything
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (head, rest) = stat.rsplit_once(") ")?;
+    let (_, name) = head.split_once('(')?;
+    (!rest.starts_with(['Z', 'X'])).then(|| name.to_owned())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
     use tempfile::TempDir;
 
     use super::*;
@@ -194,17 +200,22 @@ mod tests {
         let pid = child.id();
         fs::write(&path, pid.to_string()).unwrap();
         let refused = PidFile::create(&path, &[]);
-        let related = PidFile::create(&path, &[pid]);
+        let related = PidFile::create(&path, &[pid]).map(drop);
         child.kill().unwrap();
+        let killed = Instant::now();
+        while name_of(&pid.to_string()).is_some() {
+            assert!(killed.elapsed() < Duration::from_secs(20), "it does not die");
+            std::thread::yield_now();
+        }
+        fs::write(&path, pid.to_string()).unwrap();
+        let unreaped = PidFile::create(&path, &[]);
         child.wait().unwrap();
         assert!(
             matches!(refused, Err(PidFileError::Held { pid: Some(named), .. }) if named == pid),
             "{refused:?}"
         );
         assert!(related.is_ok());
-        drop(related);
-        fs::write(&path, pid.to_string()).unwrap();
-        assert!(PidFile::create(&path, &[]).is_ok(), "the process is gone");
+        assert!(unreaped.is_ok(), "the process is dead");
     }
 
     #[test]

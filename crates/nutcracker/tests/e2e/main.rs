@@ -7,5 +7,14 @@
 
 mod harness;
 
+mod auth;
+mod buffers;
+mod ejection;
+mod lifecycle;
+mod local;
+mod memory;
 mod parser;
+mod placement;
 mod replies;
+mod routing;
+mod split;

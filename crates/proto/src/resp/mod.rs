@@ -6,6 +6,7 @@
 //! server bytes --ReplyScanner----> length of one whole reply --walk--> elements to merge
 //! ```
 
+pub mod command;
 pub mod encode;
 pub mod inline;
 pub mod limits;

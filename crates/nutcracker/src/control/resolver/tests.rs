@@ -20,8 +20,7 @@ fn address(last: u8) -> Vec<SocketAddr> {
 }
 
 /// A lookup that says which name it began with and then hangs until the gate opens: by a message or by being dropped.
-fn gated()
--> (impl Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync, Receiver<String>, Sender<()>) {
+fn gated() -> (Box<Lookup>, Receiver<String>, Sender<()>) {
     let (began, beginnings) = channel();
     let (gate, gate_end) = channel::<()>();
     let (began, gate_end) = (Mutex::new(began), Mutex::new(gate_end));
@@ -32,7 +31,7 @@ fn gated()
         }
         Ok(address(1))
     };
-    (lookup, beginnings, gate)
+    (Box::new(lookup), beginnings, gate)
 }
 
 #[test]
