@@ -275,6 +275,7 @@ fn a_slot_closed_while_its_successor_is_accepted_serves_the_successor() {
             Verdict::Keep(slot, stream)
         }));
     });
+    rig.settle();
     let (mut second, _) = rig.client(address);
     second.write_all(b"mine").unwrap();
     assert_eq!(read(&mut second, 4), b"mine");
