@@ -9,12 +9,15 @@ mod harness;
 
 mod auth;
 mod buffers;
+mod config;
 mod ejection;
 mod lifecycle;
 mod local;
 mod memory;
 mod parser;
 mod placement;
+mod process;
 mod replies;
+mod resolver;
 mod routing;
 mod split;
