@@ -7,6 +7,9 @@
 
 mod harness;
 
+#[path = "../differential/mod.rs"]
+mod differential;
+
 mod auth;
 mod buffers;
 mod config;
