@@ -15,6 +15,9 @@ use super::keys::{self, Key};
 use super::value::nearest;
 use super::{Config, Global, Listen, Pool};
 
+/// More faults than anybody reads; the rest of them are dropped.
+const FAULTS_MAX: usize = 200;
+
 /// A valid configuration together with the places its warnings point to.
 #[derive(Debug)]
 pub(super) struct Placed {
@@ -58,7 +61,9 @@ type Pairs<'n> = Vec<(&'n str, Position, &'n Node)>;
 
 impl Reader<'_> {
     fn report(&mut self, at: Position, subject: Subject, problem: Problem) {
-        self.faults.push(Fault { at, subject, problem });
+        if self.faults.len() < FAULTS_MAX {
+            self.faults.push(Fault { at, subject, problem });
+        }
     }
 
     fn root(&mut self, root: &Node) -> Option<Placed> {

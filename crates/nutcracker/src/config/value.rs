@@ -117,7 +117,7 @@ pub(super) fn nearest<'n>(text: &str, names: &[&'n str]) -> Option<&'n str> {
     if text.len() > 64 {
         return None;
     }
-    let flat = |word: &str| word.to_ascii_lowercase().replace('-', "_");
+    let flat = |word: &str| word.to_ascii_lowercase().replace(['-', '_'], "");
     let wanted = flat(text);
     let scored = names.iter().map(|name| (distance(&wanted, &flat(name)), *name));
     let (score, name) = scored.min_by_key(|&(score, _)| score)?;
