@@ -188,7 +188,7 @@ mod tests {
     fn content(output: &Output) -> Vec<u8> {
         let mut slices = [IoSlice::new(&[]); 64];
         let filled = output.slices(&mut slices);
-        slices[..filled].concat()
+        slices[..filled].iter().flat_map(|slice| slice.iter().copied()).collect()
     }
 
     #[test]

@@ -18,6 +18,7 @@ use crate::actions::{Close, Event, Flow, Owner, Slot};
 use crate::buffer::Output;
 use crate::message::Message;
 use crate::pipeline::NONE;
+use crate::topology::Protocol;
 use crate::{Engine, Now, reply};
 
 /// Bytes appended at a time to an unfinished request whose length is not known yet.
@@ -124,7 +125,12 @@ impl Engine {
         let id = self.last_client_id;
         let c = self.clients.vacant_key() as u32;
         let slot = self.slots.assign(Owner::Client(c));
-        self.clients.insert(Client::new(slot, pool, id as u32, id * self.client_id_step + self.client_id_first));
+        self.clients.insert(Client::new(
+            slot,
+            pool,
+            id as u32,
+            id * self.client_id_step + self.client_id_first,
+        ));
         self.pools[pool as usize].counts(&self.counts).client_connections.add(1);
         self.counts.clients.add(1);
         self.counts.total_connections.add(1);
@@ -144,6 +150,12 @@ impl Engine {
                 self.keep_more(c, bytes);
                 return Flow::Pause;
             }
+        }
+        let pool = self.clients[c as usize].pool;
+        if self.pools[pool as usize].pool.protocol == Protocol::Memcached {
+            self.answer(c, reply::MEMCACHED);
+            self.stop_reading(c, Ending::ByFault);
+            return Flow::Continue;
         }
         let used = match self.clients[c as usize].partial.take() {
             Some(partial) => self.continue_partial(c, partial, bytes, now),
@@ -190,7 +202,14 @@ impl Engine {
     }
 
     /// Serves what is not a RESP array. Returns how many bytes it took.
-    fn serve_odd(&mut self, c: u32, bytes: &[u8], scan: Scan, args: &mut Vec<Span>, now: Now) -> usize {
+    fn serve_odd(
+        &mut self,
+        c: u32,
+        bytes: &[u8],
+        scan: Scan,
+        args: &mut Vec<Span>,
+        now: Now,
+    ) -> usize {
         match scan {
             Scan::Inline(len) => {
                 self.inline_request(c, &bytes[..len], args, now);
@@ -235,7 +254,13 @@ impl Engine {
     }
 
     /// Feeds an unfinished request until it is whole. Returns how many of `bytes` belong to it.
-    fn continue_partial(&mut self, c: u32, mut partial: Box<Partial>, bytes: &[u8], now: Now) -> usize {
+    fn continue_partial(
+        &mut self,
+        c: u32,
+        mut partial: Box<Partial>,
+        bytes: &[u8],
+        now: Now,
+    ) -> usize {
         let mut used = 0;
         while used < bytes.len() {
             let before = partial.bytes.len();
@@ -295,7 +320,9 @@ impl Engine {
     fn recycle_partial(&mut self, mut partial: Box<Partial>) {
         self.buffers.give(std::mem::take(&mut partial.bytes));
         partial.args.clear();
-        if partial.args.capacity() <= Partial::ARGS_KEPT_MAX && self.spare_partials.len() < Partial::SPARE_MAX {
+        if partial.args.capacity() <= Partial::ARGS_KEPT_MAX
+            && self.spare_partials.len() < Partial::SPARE_MAX
+        {
             self.spare_partials.push(partial);
         }
     }

@@ -4,7 +4,7 @@
 //! fails the client gets one error: the first real error line of a server, else the fault of the first shard without
 //! an answer. The other parts are executed all the same, as in twemproxy 0.5.
 
-use proto::resp::command::{self, ResponsePolicy};
+use proto::resp::command::{self, Merge};
 use proto::resp::{encode, walk};
 use slab::Slab;
 
@@ -84,8 +84,10 @@ impl Split {
 
     /// Whether the client will get an error made by the proxy.
     fn is_faulty(&self) -> bool {
-        let any = |wanted: fn(&Outcome) -> bool| self.parts.iter().any(|part| wanted(&part.outcome));
-        any(|outcome| matches!(outcome, Outcome::Fault(_))) && !any(|outcome| *outcome == Outcome::Error)
+        let any =
+            |wanted: fn(&Outcome) -> bool| self.parts.iter().any(|part| wanted(&part.outcome));
+        any(|outcome| matches!(outcome, Outcome::Fault(_)))
+            && !any(|outcome| *outcome == Outcome::Error)
     }
 
     /// The part whose error the client gets: the server's own words before ours, lower shards first.
@@ -102,7 +104,7 @@ impl Split {
         let bytes = reply.bytes();
         part.outcome = if walk::is_error(bytes) {
             Outcome::Error
-        } else if self.kind.response_policy() == ResponsePolicy::AggSum {
+        } else if self.kind.merge() == Merge::AggSum {
             match walk::integer(bytes) {
                 Some(n) => {
                     self.sum = self.sum.saturating_add(n);
@@ -110,8 +112,12 @@ impl Split {
                 }
                 None => Outcome::Fault(fault::INVALID_ARGUMENT),
             }
-        } else if self.kind.response_policy() == ResponsePolicy::AllSucceeded {
-            if bytes == reply::OK { Outcome::Success } else { Outcome::Fault(fault::INVALID_ARGUMENT) }
+        } else if self.kind.merge() == Merge::AllSucceeded {
+            if bytes == reply::OK {
+                Outcome::Success
+            } else {
+                Outcome::Fault(fault::INVALID_ARGUMENT)
+            }
         } else {
             match walk::array_header(bytes) {
                 Some((count, header)) if count == part.keys => {
@@ -121,7 +127,7 @@ impl Split {
                 _ => Outcome::Fault(fault::INVALID_ARGUMENT),
             }
         };
-        let is_array = self.kind.response_policy() == ResponsePolicy::Default;
+        let is_array = self.kind.merge() == Merge::Default;
         match part.outcome {
             Outcome::Error => part.reply = reply.into_buffer(buffers),
             Outcome::Success if is_array => part.reply = reply.into_buffer(buffers),
@@ -132,7 +138,15 @@ impl Split {
 
 impl Part {
     pub(crate) fn new(shard: u32) -> Part {
-        Part { shard, link: NONE, keys: 0, bytes: 0, outcome: Outcome::Awaited, reply: Vec::new(), at: 0 }
+        Part {
+            shard,
+            link: NONE,
+            keys: 0,
+            bytes: 0,
+            outcome: Outcome::Awaited,
+            reply: Vec::new(),
+            at: 0,
+        }
     }
 
     /// It could not be sent.
@@ -197,16 +211,15 @@ pub(crate) fn merge(split: &mut Split, output: &mut Output, buffers: &mut Buffer
         }
         return;
     }
-    // PERF: a stack buffer would save nothing; the line is a dozen bytes and the scratch is hot.
     let mut line = buffers.take(0);
-    match split.kind.response_policy() {
-        ResponsePolicy::AggSum => encode::integer(&mut line, split.sum),
-        ResponsePolicy::AllSucceeded => line.extend_from_slice(reply::OK),
-        ResponsePolicy::Default => encode::array_header(&mut line, split.order.len()),
+    match split.kind.merge() {
+        Merge::AggSum => encode::integer(&mut line, split.sum),
+        Merge::AllSucceeded => line.extend_from_slice(reply::OK),
+        Merge::Default => encode::array_header(&mut line, split.order.len()),
     }
     output.push(&line, buffers);
     buffers.give(line);
-    if split.kind.response_policy() == ResponsePolicy::Default {
+    if split.kind.merge() == Merge::Default {
         for &part in &split.order {
             output.push(split.parts[part as usize].next_element(), buffers);
         }
@@ -214,7 +227,12 @@ pub(crate) fn merge(split: &mut Split, output: &mut Output, buffers: &mut Buffer
 }
 
 /// Frees a split, keeping its memory for the next one.
-pub(crate) fn recycle(splits: &mut Slab<Split>, s: u32, spare: &mut Vec<Split>, buffers: &mut Buffers) {
+pub(crate) fn recycle(
+    splits: &mut Slab<Split>,
+    s: u32,
+    spare: &mut Vec<Split>,
+    buffers: &mut Buffers,
+) {
     let mut split = splits.remove(s as usize);
     for part in &mut split.parts {
         buffers.give(std::mem::take(&mut part.reply));

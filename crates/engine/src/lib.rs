@@ -21,6 +21,7 @@ mod client;
 pub mod counters;
 mod fragment;
 mod health;
+mod introspect;
 mod link;
 mod local;
 mod message;
@@ -166,7 +167,8 @@ impl Engine {
     pub fn publish(&mut self, topology: &Topology, counts: Arc<WorkerCounts>, now: Now) {
         self.limits = topology.limits;
         self.counts = counts;
-        self.pools = topology.pools.iter().enumerate().map(|(i, pool)| PoolState::new(i, pool)).collect();
+        self.pools =
+            topology.pools.iter().enumerate().map(|(i, pool)| PoolState::new(i, pool)).collect();
         for pool in 0..self.pools.len() as u32 {
             self.preconnect(pool, now);
         }

@@ -11,7 +11,8 @@
 
 use std::collections::VecDeque;
 
-use proto::resp::reply::{self as wire, ReplyScan, ReplyScanner};
+use proto::resp::walk;
+use proto::resp::{ReplyScan, ReplyScanner};
 
 use crate::actions::{Close, Event, Owner, Slot, Text};
 use crate::buffer::Output;
@@ -77,7 +78,7 @@ pub(crate) struct Link {
     /// Which of the `server_connections` it is.
     lane: u32,
     phase: Phase,
-    output: Output,
+    pub(crate) output: Output,
     fifo: VecDeque<Owed>,
     /// Leading entries of the FIFO whose requests timed out.
     late: u32,
@@ -110,7 +111,13 @@ pub(crate) enum Break {
 
 impl Engine {
     /// The connection of `pool` to server `shard` that serves clients of this affinity, opened if need be.
-    pub(crate) fn link_for(&mut self, pool: u32, shard: u32, affinity: u32, now: Now) -> Result<u32, &'static str> {
+    pub(crate) fn link_for(
+        &mut self,
+        pool: u32,
+        shard: u32,
+        affinity: u32,
+        now: Now,
+    ) -> Result<u32, &'static str> {
         let server = &self.pools[pool as usize].servers[shard as usize];
         let lane = match server.links.len() {
             1 => 0,
@@ -166,7 +173,13 @@ impl Engine {
     pub(crate) fn owe(&mut self, l: u32, request: u32, fragment: u32, bytes: usize, now: Now) {
         let link = &mut self.links[l as usize];
         link.queued_bytes += bytes as u64;
-        let owed = Owed { request, fragment, bytes: bytes as u32, at: now.mono_us, end: link.queued_bytes };
+        let owed = Owed {
+            request,
+            fragment,
+            bytes: bytes as u32,
+            at: now.mono_us,
+            end: link.queued_bytes,
+        };
         link.fifo.push_back(owed);
         let (pool, server, dirty) = (link.pool, link.server, link.dirty);
         if !dirty && matches!(link.phase, Phase::Ready) {
@@ -207,8 +220,14 @@ impl Engine {
         for step in steps {
             let mut command = Vec::new();
             match step {
-                Step::Auth => push_command(&mut command, b"AUTH", pool.redis_auth.as_deref().unwrap_or_default()),
-                Step::Select => push_command(&mut command, b"SELECT", pool.redis_db.to_string().as_bytes()),
+                Step::Auth => push_command(
+                    &mut command,
+                    b"AUTH",
+                    pool.redis_auth.as_deref().unwrap_or_default(),
+                ),
+                Step::Select => {
+                    push_command(&mut command, b"SELECT", pool.redis_db.to_string().as_bytes());
+                }
             }
             output.push(&command, &mut self.buffers);
         }
@@ -369,7 +388,7 @@ impl Engine {
 
     /// What a delivered reply says of the server's health.
     fn judge(&mut self, pool: u32, server: u32, reply: &[u8], now: Now) {
-        if wire::is_loading(reply) {
+        if walk::is_loading(reply) {
             self.note_failure(pool, server, Failure::Loading, now);
         } else if self.pools[pool as usize].servers[server as usize].health.note_reply() {
             self.events.push(Event::Replied { pool, server });
@@ -392,7 +411,7 @@ impl Engine {
         if needless {
             self.events.push(Event::PasswordNotNeeded { pool, server });
         }
-        if !needless && wire::is_error(reply.bytes()) {
+        if !needless && walk::is_error(reply.bytes()) {
             let words = Text::new(reply.bytes().trim_ascii_end());
             let (step, text) = match step {
                 Step::Auth => ("AUTH", fault::AUTH_REFUSED),
@@ -433,7 +452,8 @@ impl Engine {
         };
         let requests = link.fifo.iter().filter(|owed| owed.request != NONE).count() as u32;
         let established = matches!(link.phase, Phase::Ready);
-        let idle_close = established && link.fifo.is_empty() && cause != Break::Fault(fault::INVALID_ARGUMENT);
+        let idle_close =
+            established && link.fifo.is_empty() && cause != Break::Fault(fault::INVALID_ARGUMENT);
         if !idle_close {
             self.events.push(Event::LinkBroken { pool, server, text, requests });
             if cause != Break::Silent {
@@ -456,7 +476,8 @@ impl Engine {
 
     fn count_ended(&self, link: &Link, cause: Break) {
         self.counts.curr_connections.sub(1);
-        let counts = &self.pools[link.pool as usize].counts(&self.counts).servers[link.server as usize];
+        let counts =
+            &self.pools[link.pool as usize].counts(&self.counts).servers[link.server as usize];
         match cause {
             Break::Eof => counts.server_eof.add(1),
             Break::Fault(fault::TIMED_OUT) | Break::Silent => {}
@@ -478,7 +499,7 @@ impl Engine {
             return;
         }
         if fragment != NONE {
-            self.fail_part(request, fragment, pool, text);
+            self.fail_part(request, fragment, text);
             return;
         }
         if self.requests[request as usize].client != NONE {
@@ -502,7 +523,10 @@ impl Engine {
         expiring.clear();
         expiring.extend(self.links.iter().map(|(l, _)| l as u32));
         for &l in &expiring {
-            let Some(timeout_us) = self.pools[self.links[l as usize].pool as usize].timeout_us else { continue };
+            let Some(timeout_us) = self.pools[self.links[l as usize].pool as usize].timeout_us
+            else {
+                continue;
+            };
             if let Some(deadline) = self.expire_link(l, timeout_us, now) {
                 self.deadline = self.deadline.min(deadline);
             }
@@ -514,7 +538,8 @@ impl Engine {
     fn expire_link(&mut self, l: u32, timeout_us: u64, now: Now) -> Option<u64> {
         let link = &self.links[l as usize];
         if !matches!(link.phase, Phase::Ready) {
-            let since = link.fifo.front().map_or(link.opened_at, |owed| owed.at.min(link.opened_at));
+            let since =
+                link.fifo.front().map_or(link.opened_at, |owed| owed.at.min(link.opened_at));
             if since + timeout_us > now.mono_us {
                 return Some(since + timeout_us);
             }
@@ -558,7 +583,9 @@ impl Engine {
     }
 
     fn count_timeout(&self, pool: u32, server: u32) {
-        self.pools[pool as usize].counts(&self.counts).servers[server as usize].server_timedout.add(1);
+        self.pools[pool as usize].counts(&self.counts).servers[server as usize]
+            .server_timedout
+            .add(1);
     }
 }
 

@@ -1,11 +1,11 @@
 //! Commands the proxy answers itself, so that any Redis client can connect and look around.
 
 use proto::Span;
-use proto::resp::command::{self, Local};
+use proto::resp::command::{Command, Local};
 use proto::resp::encode;
 
 use crate::client::Ending;
-use crate::{Engine, Now, reply};
+use crate::{Engine, Now, introspect, reply};
 
 /// The Redis version told to clients that ask: the command table's.
 const REDIS_VERSION: &str = "7.2.0";
@@ -14,7 +14,15 @@ const NAME_MAX: usize = 64;
 
 impl Engine {
     /// Answers `local` for client `c`. The number of arguments has been checked against the command's arity.
-    pub(crate) fn answer_locally(&mut self, c: u32, local: Local, request: &[u8], args: &[Span], now: Now) {
+    pub(crate) fn answer_locally(
+        &mut self,
+        c: u32,
+        local: Local,
+        command: &'static Command,
+        request: &[u8],
+        args: &[Span],
+        now: Now,
+    ) {
         self.counts.local_replies.add(1);
         let argument = |i: usize| args.get(i).map(|arg| arg.of(request));
         match local {
@@ -22,15 +30,19 @@ impl Engine {
                 None => self.answer(c, reply::PONG),
                 Some(message) => self.answer_with(c, |out| encode::bulk(out, message)),
             },
-            Local::Echo => self.answer_with(c, |out| encode::bulk(out, argument(1).unwrap_or_default())),
+            Local::Echo => {
+                self.answer_with(c, |out| encode::bulk(out, argument(1).unwrap_or_default()));
+            }
             Local::Quit => {
                 self.answer(c, reply::OK);
                 self.stop_reading(c, Ending::ByClient);
             }
             Local::Auth => self.auth(c, &args[1..], request),
             Local::Select => self.select(c, argument(1).unwrap_or_default()),
-            Local::Command => self.answer_with(c, |out| command::describe(request, args, out)),
-            Local::Client => self.client_command(c, request, args),
+            Local::Command => {
+                self.answer_with(c, |out| introspect::command(command, request, args, out));
+            }
+            Local::Client => self.client_command(c, command, request, args),
             Local::Hello => self.hello(c, request, args),
             Local::Time => self.answer_with(c, |out| time(now.wall_us, out)),
             Local::Reset => self.reset(c),
@@ -76,35 +88,34 @@ impl Engine {
             None => self.answer(c, reply::NOT_AN_INTEGER),
             Some(wanted) if wanted == own => self.answer(c, reply::OK),
             Some(_) => {
-                let text = format!("this pool serves database {own} only, SELECT of another is not supported");
+                let text = format!(
+                    "this pool serves database {own} only, SELECT of another is not supported"
+                );
                 self.answer_with(c, |out| encode::error(out, &format!("ERR {text}")));
             }
         }
     }
 
     /// The sub-commands that client libraries send when they connect.
-    fn client_command(&mut self, c: u32, request: &[u8], args: &[Span]) {
-        let argument = |i: usize| args.get(i).map_or(&[][..], |arg| arg.of(request));
+    fn client_command(&mut self, c: u32, command: &'static Command, request: &[u8], args: &[Span]) {
         let session = &mut self.clients[c as usize].session;
         let id = session.id;
-        match &argument(1).to_ascii_lowercase()[..] {
-            b"setname" => {
-                let verdict = set_name(&mut session.name, argument(2));
+        match command.subcommand() {
+            Some("setname") => {
+                let name = args.get(2).map_or(&[][..], |name| name.of(request));
+                let verdict = set_name(&mut session.name, name);
                 self.answer(c, verdict);
             }
-            b"getname" => {
+            Some("getname") => {
                 let name = session.name.clone();
                 self.answer_with(c, |out| match name {
                     Some(name) => encode::bulk(out, &name),
                     None => encode::null_bulk(out),
                 });
             }
-            b"id" => self.answer_with(c, |out| encode::integer(out, id as i64)),
-            b"setinfo" => self.answer(c, reply::OK),
-            other => {
-                let name = format!("client|{}", String::from_utf8_lossy(other));
-                self.answer_with(c, |out| reply::unsupported(&name, out));
-            }
+            Some("id") => self.answer_with(c, |out| encode::integer(out, id as i64)),
+            Some("setinfo") => self.answer(c, reply::OK),
+            _ => self.answer_with(c, |out| reply::unsupported(command.name, out)),
         }
     }
 
@@ -164,7 +175,7 @@ impl Engine {
 
 /// Keeps a client's name if it is one that Redis would accept.
 fn set_name(kept: &mut Option<Box<[u8]>>, name: &[u8]) -> &'static [u8] {
-    if !name.iter().all(|byte| byte.is_ascii_graphic()) {
+    if !name.iter().all(u8::is_ascii_graphic) {
         return reply::BAD_NAME;
     }
     if name.len() > NAME_MAX {
@@ -176,7 +187,8 @@ fn set_name(kept: &mut Option<Box<[u8]>>, name: &[u8]) -> &'static [u8] {
 
 /// Compares without telling by its duration where the first difference is.
 fn is_equal(wanted: &[u8], given: &[u8]) -> bool {
-    wanted.len() == given.len() && wanted.iter().zip(given).fold(0, |diff, (a, b)| diff | (a ^ b)) == 0
+    wanted.len() == given.len()
+        && wanted.iter().zip(given).fold(0, |diff, (a, b)| diff | (a ^ b)) == 0
 }
 
 /// TIME: seconds and microseconds.

@@ -58,6 +58,14 @@ impl Engine {
         self.append_request(c, Reply::Split(split))
     }
 
+    /// The split that request `r` was made into.
+    pub(crate) fn split_of(&self, r: u32) -> u32 {
+        match self.requests[r as usize].reply {
+            Reply::Split(split) => split,
+            _ => unreachable!("only the fragments of a split are owed with a fragment's index"),
+        }
+    }
+
     fn append_request(&mut self, c: u32, reply: Reply) -> u32 {
         let r = self.requests.insert(Request { client: c, next: NONE, reply }) as u32;
         let client = &mut self.clients[c as usize];
@@ -132,9 +140,18 @@ impl Engine {
                     if !self.splits[*split as usize].is_complete() {
                         break;
                     }
-                    fragment::merge(&mut self.splits[*split as usize], &mut client.output, &mut self.buffers);
+                    fragment::merge(
+                        &mut self.splits[*split as usize],
+                        &mut client.output,
+                        &mut self.buffers,
+                    );
                     let split = *split;
-                    fragment::recycle(&mut self.splits, split, &mut self.spare_splits, &mut self.buffers);
+                    fragment::recycle(
+                        &mut self.splits,
+                        split,
+                        &mut self.spare_splits,
+                        &mut self.buffers,
+                    );
                 }
             }
             let next = self.requests.remove(client.head as usize).next;

@@ -39,7 +39,10 @@ impl PoolState {
     pub(crate) fn new(index: usize, pool: &Arc<Pool>) -> PoolState {
         let node = |server: &'_ crate::topology::Server| (server.name.clone(), server.weight);
         let named: Vec<_> = pool.servers.iter().map(node).collect();
-        let nodes: Vec<_> = named.iter().map(|(name, weight)| Node { name: name.as_bytes(), weight: *weight }).collect();
+        let nodes: Vec<_> = named
+            .iter()
+            .map(|(name, weight)| Node { name: name.as_bytes(), weight: *weight })
+            .collect();
         let lanes = pool.server_connections.max(1) as usize;
         let server = |_| ServerState { health: Health::default(), links: vec![NONE; lanes].into() };
         PoolState {
@@ -87,10 +90,15 @@ impl Engine {
     /// Builds the table of live servers anew. When none is live the old table stays and requests are refused.
     fn rebuild(&mut self, pool: u32, now: Now) {
         let state = &mut self.pools[pool as usize];
-        let ejected = |servers: &[ServerState]| servers.iter().filter(|s| s.health.retry_at.is_some()).count();
+        let ejected = |servers: &[ServerState]| {
+            servers.iter().filter(|s| s.health.retry_at.is_some()).count()
+        };
         let before = ejected(&state.servers);
-        let live: Vec<bool> =
-            state.servers.iter_mut().map(|server| server.health.restore_if_due(now.mono_us)).collect();
+        let live: Vec<bool> = state
+            .servers
+            .iter_mut()
+            .map(|server| server.health.restore_if_due(now.mono_us))
+            .collect();
         state.is_dead = !live.contains(&true);
         if !state.is_dead {
             state.sharder.rebuild(&live);
@@ -142,10 +150,10 @@ impl Engine {
                     health.note_reply();
                 }
             }
-            Event::Ejected { pool, server, retry_at } => {
-                if self.health_of(pool, server).is_some_and(|health| health.retry_at.is_none()) {
-                    self.eject(pool, server, retry_at, now);
-                }
+            Event::Ejected { pool, server, retry_at }
+                if self.health_of(pool, server).is_some_and(|health| health.retry_at.is_none()) =>
+            {
+                self.eject(pool, server, retry_at, now);
             }
             _ => {}
         }

@@ -14,22 +14,26 @@ pub(crate) const NO_AUTH: &[u8] = b"-NOAUTH Authentication required\r\n";
 pub(crate) const INVALID_PASSWORD: &[u8] = b"-ERR invalid password\r\n";
 /// 0.5: AUTH in a pool without `redis_auth`.
 pub(crate) const NO_PASSWORD_SET: &[u8] = b"-ERR Client sent AUTH, but no password is set\r\n";
-pub(crate) const WRONG_PASS: &[u8] = b"-WRONGPASS invalid username-password pair or user is disabled.\r\n";
+pub(crate) const WRONG_PASS: &[u8] =
+    b"-WRONGPASS invalid username-password pair or user is disabled.\r\n";
 pub(crate) const NO_PROTO: &[u8] = b"-NOPROTO unsupported protocol version\r\n";
 pub(crate) const BAD_PROTO: &[u8] = b"-ERR Protocol version is not an integer or out of range\r\n";
 pub(crate) const HELLO_NO_AUTH: &[u8] = b"-NOAUTH HELLO must be called with the client already authenticated, otherwise the \
 HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at \
 the same time\r\n";
-pub(crate) const BAD_NAME: &[u8] = b"-ERR Client names cannot contain spaces, newlines or special characters.\r\n";
+pub(crate) const BAD_NAME: &[u8] =
+    b"-ERR Client names cannot contain spaces, newlines or special characters.\r\n";
 pub(crate) const LONG_NAME: &[u8] = b"-ERR Client names are limited to 64 bytes by this proxy\r\n";
 pub(crate) const CROSS_SLOT: &[u8] = b"-CROSSSLOT Keys in request don't hash to the same shard\r\n";
 pub(crate) const NOT_AN_INTEGER: &[u8] = b"-ERR value is not an integer or out of range\r\n";
 pub(crate) const SYNTAX: &[u8] = b"-ERR syntax error\r\n";
 /// Memory ceiling reached; a later attempt may succeed.
 pub(crate) const MEMORY: &[u8] = b"-ERR max_memory of the proxy is reached, try again later\r\n";
-pub(crate) const MEMORY_REPLY: &[u8] = b"-ERR max_memory of the proxy is reached, reply dropped\r\n";
+pub(crate) const MEMORY_REPLY: &[u8] =
+    b"-ERR max_memory of the proxy is reached, reply dropped\r\n";
 /// A pool of a protocol that is not served.
-pub(crate) const MEMCACHED: &[u8] = b"SERVER_ERROR memcached pools are not served by this version\r\n";
+pub(crate) const MEMCACHED: &[u8] =
+    b"SERVER_ERROR memcached pools are not served by this version\r\n";
 
 /// Texts of faults between proxy and server, as in 0.5 (glibc's words).
 pub mod fault {

@@ -25,21 +25,27 @@ impl Engine {
             request.discard(&mut self.buffers);
             return self.answer(c, reply::NO_AUTH);
         }
-        match command.policy {
+        match command.policy_for(request.bytes(), args) {
             Policy::Local(local) => {
-                self.answer_locally(c, local, request.bytes(), args, now);
+                self.answer_locally(c, local, command, request.bytes(), args, now);
                 request.discard(&mut self.buffers);
             }
             Policy::Unsupported(_) => {
                 request.discard(&mut self.buffers);
                 self.answer_with(c, |out| reply::unsupported(command.name, out));
             }
-            Policy::SingleShard | Policy::Split(_) | Policy::Keyless => self.send(c, command, request, args, now),
+            policy => self.send(c, command, policy, request, args, now),
         }
     }
 
     /// A request that no command row accepts.
-    fn reject(&mut self, c: u32, rejection: command::Rejection, request: Message<'_>, args: &[Span]) {
+    fn reject(
+        &mut self,
+        c: u32,
+        rejection: command::Rejection,
+        request: Message<'_>,
+        args: &[Span],
+    ) {
         if rejection == command::Rejection::UnknownCommand {
             let pool = self.clients[c as usize].pool;
             let name = args.first().map_or(&[][..], |name| name.of(request.bytes()));
@@ -64,11 +70,22 @@ impl Engine {
         let client = &self.clients[c as usize];
         client.session.authenticated
             || self.pools[client.pool as usize].pool.redis_auth.is_none()
-            || matches!(command.policy, Policy::Local(Local::Auth | Local::Hello | Local::Quit | Local::Reset))
+            || matches!(
+                command.policy,
+                Policy::Local(Local::Auth | Local::Hello | Local::Quit | Local::Reset)
+            )
     }
 
     /// Sends a request to the shards of its keys.
-    fn send(&mut self, c: u32, command: &'static Command, request: Message<'_>, args: &[Span], now: Now) {
+    fn send(
+        &mut self,
+        c: u32,
+        command: &'static Command,
+        policy: Policy,
+        request: Message<'_>,
+        args: &[Span],
+        now: Now,
+    ) {
         let pool = self.clients[c as usize].pool;
         if self.is_over_memory() {
             self.counts.shed.add(1);
@@ -78,7 +95,7 @@ impl Engine {
         if !self.is_any_server_live(pool, now) {
             return self.refuse_request(c, pool, fault::CONNECTION_REFUSED, request);
         }
-        match command.policy {
+        match policy {
             Policy::Split(kind) if args.len() > 2 => self.split(c, kind, request, args, now),
             Policy::Keyless => {
                 let shard = self.pools[pool as usize].sharder.keyless_shard(|| self.random.next());
@@ -89,7 +106,14 @@ impl Engine {
     }
 
     /// Sends a request to the shard of its first key, checked against its other keys.
-    fn send_whole(&mut self, c: u32, command: &'static Command, request: Message<'_>, args: &[Span], now: Now) {
+    fn send_whole(
+        &mut self,
+        c: u32,
+        command: &'static Command,
+        request: Message<'_>,
+        args: &[Span],
+        now: Now,
+    ) {
         let pool = self.clients[c as usize].pool;
         let Some(first) = command.first_key(request.bytes(), args) else {
             let shard = self.pools[pool as usize].sharder.keyless_shard(|| self.random.next());
@@ -109,7 +133,14 @@ impl Engine {
     }
 
     /// Whether a command of several keys may go to `shard`; answers the client when it may not.
-    fn keys_agree(&mut self, c: u32, command: &'static Command, request: &Message<'_>, args: &[Span], shard: u32) -> bool {
+    fn keys_agree(
+        &mut self,
+        c: u32,
+        command: &'static Command,
+        request: &Message<'_>,
+        args: &[Span],
+        shard: u32,
+    ) -> bool {
         let pool = self.clients[c as usize].pool;
         let state = &self.pools[pool as usize];
         let tolerant = command.known_to_0_5 && state.pool.cross_shard == CrossShard::FirstKey;
@@ -174,12 +205,14 @@ impl Engine {
     }
 
     /// Groups the keys by shard and sends one fragment to each.
-    fn split(&mut self, c: u32, kind: command::Split, request: Message<'_>, args: &[Span], now: Now) {
-        let per_key = 1 + kind.values_per_key();
-        if !(args.len() - 1).is_multiple_of(per_key) {
-            self.answer_with(c, |out| command::wrong_arity(kind.name(), out));
-            return request.discard(&mut self.buffers);
-        }
+    fn split(
+        &mut self,
+        c: u32,
+        kind: command::Split,
+        request: Message<'_>,
+        args: &[Span],
+        now: Now,
+    ) {
         let mut split = self.spare_splits.pop().unwrap_or_else(|| Split::new(kind));
         split.reuse(kind);
         self.group_keys(c, &mut split, request.bytes(), args);

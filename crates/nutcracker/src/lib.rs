@@ -8,5 +8,6 @@ pub mod control;
 pub mod logging;
 pub mod process;
 pub mod stats;
+pub mod worker;
 
 pub use app::run;

@@ -47,8 +47,10 @@ pub enum Close {
     Linger,
 }
 
-/// What a core wants done. Closes are done right after the call that asked for them, before any other slot hears
-/// anything; the rest at the end of the phase, in this order: attach, connect, listen and unlisten, resume, flush.
+/// What a core wants done. Closes, attaches and connects are done, in this order, right after the call that asked for
+/// them, before any slot hears anything more; the rest at the end of the phase: listen, unlisten, resume, flush. Calls
+/// are thus obeyed in their order; within one call, a close means what was in the slot before the call, or if that was
+/// nothing, what the call itself put there.
 #[derive(Debug, Default)]
 pub struct Ops {
     /// Slots with new output, each at most once per phase. Harmless for a slot that cannot be written yet: it is
@@ -71,6 +73,12 @@ pub struct Ops {
 }
 
 impl Ops {
+    /// Takes back what was to be opened under a slot.
+    pub(crate) fn withdraw(&mut self, slot: Slot) {
+        self.attach.retain(|&(opened, _)| opened != slot);
+        self.connect.retain(|&(opened, _)| opened != slot);
+    }
+
     /// Whether there is nothing to do.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -107,7 +115,7 @@ pub trait Core {
 
     /// The connection is lost or could not be made (with the error of the last target). Everything the peer sent
     /// before was handed over first, save for an accepted connection that is paused. The socket is closed already and
-    /// the core must forget the slot.
+    /// the core must forget the slot; closing it in this call is needless and harmless.
     fn failed(&mut self, slot: Slot, errno: Errno, now: Now);
 
     /// Fills in what is to be written to `slot`, oldest first, and returns the number of slices filled; 0 for nothing
@@ -123,6 +131,10 @@ pub trait Core {
 
     /// End of a turn: timeouts and housekeeping. Called once per turn, before its last flush.
     fn turn(&mut self, now: Now);
+
+    /// The phase is over: wishes to flush and to resume, which only now are executed, may be put on the list. Called
+    /// before each look at them.
+    fn end_phase(&mut self) {}
 
     /// The list of wishes. The reactor takes it after every phase and leaves an empty one; called very often.
     fn ops(&mut self) -> &mut Ops;

@@ -46,8 +46,13 @@ fn an_unknown_command_is_refused_in_the_words_of_redis() {
     let mut client = proxy.client();
     let mut direct = servers[0].client();
     let long = "x".repeat(300);
-    let unknown: [&[&str]; 5] =
-        [&["FOO"], &["foo", "bar", "baz"], &["FOO", "a b", ""], &["NOSUCH", &long], &[&long, "a", "b"]];
+    let unknown: [&[&str]; 5] = [
+        &["FOO"],
+        &["foo", "bar", "baz"],
+        &["FOO", "a b", ""],
+        &["NOSUCH", &long],
+        &[&long, "a", "b"],
+    ];
     for words in unknown {
         assert_eq!(client.call(words), direct.call(words), "for {words:?}");
     }
@@ -58,7 +63,9 @@ fn an_unknown_command_is_refused_in_the_words_of_redis() {
 fn a_known_command_that_needs_more_than_one_shard_says_so() {
     let (_servers, proxy) = two_servers();
     let mut client = proxy.client();
-    for line in ["MULTI", "EXEC", "SUBSCRIBE a", "BLPOP a 0", "SCAN 0", "KEYS *", "FLUSHALL", "WATCH a"] {
+    for line in
+        ["MULTI", "EXEC", "SUBSCRIBE a", "BLPOP a 0", "SCAN 0", "KEYS *", "FLUSHALL", "WATCH a"]
+    {
         let reply = client.call(&line.split(' ').collect::<Vec<_>>());
         let text = reply.error();
         assert!(text.contains("not supported through this proxy yet"), "{line}: {text}");
@@ -166,14 +173,26 @@ fn exchanges() -> Vec<Exchange> {
     let eval = request(&["EVAL", "return {KEYS[1], {1, {2}}, ARGV[1]}", "1", "k", "v"]);
     vec![
         ("set and get", requests("SET a hello\nGET a"), b"+OK\r\n$5\r\nhello\r\n"),
-        ("mset and mget", requests("MSET a 1 b 2 c 3\nMGET a b c d"), b"+OK\r\n*4\r\n$1\r\n1\r\n$1\r\n2\r\n$1\r\n3\r\n$-1\r\n"),
+        (
+            "mset and mget",
+            requests("MSET a 1 b 2 c 3\nMGET a b c d"),
+            b"+OK\r\n*4\r\n$1\r\n1\r\n$1\r\n2\r\n$1\r\n3\r\n$-1\r\n",
+        ),
         ("del", requests("MSET a 1 b 2 c 3\nDEL a b c d"), b"+OK\r\n:3\r\n"),
         ("eval", eval, b"*3\r\n$1\r\nk\r\n*2\r\n:1\r\n*1\r\n:2\r\n$1\r\nv\r\n"),
-        ("arity", requests("MGET\nPING"), b"-ERR wrong number of arguments for 'mget' command\r\n+PONG\r\n"),
+        (
+            "arity",
+            requests("MGET\nPING"),
+            b"-ERR wrong number of arguments for 'mget' command\r\n+PONG\r\n",
+        ),
         ("inline", b"SET i 1\r\nGET i\r\n".to_vec(), b"+OK\r\n$1\r\n1\r\n"),
         ("echo", requests("ECHO hello\nPING hi"), b"$5\r\nhello\r\n$2\r\nhi\r\n"),
         ("auth", requests("AUTH x"), b"-ERR Client sent AUTH, but no password is set\r\n"),
-        ("lower case", requests("set a 1\nmget a a\nget a"), b"+OK\r\n*2\r\n$1\r\n1\r\n$1\r\n1\r\n$1\r\n1\r\n"),
+        (
+            "lower case",
+            requests("set a 1\nmget a a\nget a"),
+            b"+OK\r\n*2\r\n$1\r\n1\r\n$1\r\n1\r\n$1\r\n1\r\n",
+        ),
         ("leading zeros", b"*02\r\n$03\r\nGET\r\n$01\r\nz\r\n".to_vec(), b"$-1\r\n"),
     ]
 }
@@ -192,7 +211,11 @@ fn read_boundaries_do_not_matter() {
             bytes.send_byte_by_byte(&sent);
             bytes.half_close();
             let (got, _) = bytes.drain(PATIENCE);
-            assert_eq!(got.escape_ascii().to_string(), expected.escape_ascii().to_string(), "{name}");
+            assert_eq!(
+                got.escape_ascii().to_string(),
+                expected.escape_ascii().to_string(),
+                "{name}"
+            );
         }
     }
 }
@@ -201,7 +224,8 @@ fn read_boundaries_do_not_matter() {
 fn a_request_cut_at_any_byte_waits_for_the_rest() {
     let servers = RealServer::several(2);
     let proxy = Proxy::start(Pool::redis(&servers));
-    let sent = [requests("MSET a 1 bb 22"), request(&["EVAL", "return ARGV[1]", "1", "k", "v"])].concat();
+    let sent =
+        [requests("MSET a 1 bb 22"), request(&["EVAL", "return ARGV[1]", "1", "k", "v"])].concat();
     for cut in 1..sent.len() {
         let mut client = proxy.client();
         client.send(&sent[..cut]);

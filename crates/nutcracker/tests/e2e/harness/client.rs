@@ -67,10 +67,10 @@ impl Client {
         }
     }
 
-    /// Asks the kernel for a small receive buffer, so that unread replies pile up in the proxy and not here.
-    pub(crate) fn shrink_receive_buffer(&self) {
+    /// Asks the kernel for a receive buffer of this size, so that unread replies pile up in the proxy and not here.
+    pub(crate) fn shrink_receive_buffer(&self, bytes: usize) {
         if let Stream::Tcp(stream) = &self.stream {
-            SockRef::from(stream).set_recv_buffer_size(4096).expect("a receive buffer size");
+            SockRef::from(stream).set_recv_buffer_size(bytes).expect("a receive buffer size");
         }
     }
 
@@ -174,7 +174,11 @@ impl Client {
                 Ok(0) => break,
                 Ok(_) => {}
                 Err(error) => {
-                    panic!("expected {}, got {} and then {error}", show(expected), show(self.pending()))
+                    panic!(
+                        "expected {}, got {} and then {error}",
+                        show(expected),
+                        show(self.pending())
+                    )
                 }
             }
         }
@@ -290,7 +294,8 @@ impl Client {
     fn line(&mut self, deadline: Instant) -> io::Result<String> {
         let mut searched = 0;
         loop {
-            if let Some(at) = self.pending()[searched..].windows(2).position(|pair| pair == b"\r\n") {
+            if let Some(at) = self.pending()[searched..].windows(2).position(|pair| pair == b"\r\n")
+            {
                 let line = self.take(searched + at);
                 self.take(2);
                 let line = String::from_utf8_lossy(&line).into_owned();
@@ -320,6 +325,7 @@ fn garbage(line: &str) -> io::Error {
 /// Bytes as a person can read them, long ones cut.
 fn show(bytes: &[u8]) -> String {
     let cut = bytes.len().min(400);
-    let dots = if cut < bytes.len() { format!("… ({} bytes)", bytes.len()) } else { String::new() };
+    let dots =
+        if cut < bytes.len() { format!("… ({} bytes)", bytes.len()) } else { String::new() };
     format!("\"{}\"{dots}", bytes[..cut].escape_ascii())
 }

@@ -61,7 +61,9 @@ pub(crate) struct FakeConnection {
 impl FakeServer {
     /// Runs `script` for each accepted connection, on a thread of its own; the connection closes when it returns.
     #[track_caller]
-    pub(crate) fn start(script: impl Fn(&mut FakeConnection) + Send + Sync + 'static) -> FakeServer {
+    pub(crate) fn start(
+        script: impl Fn(&mut FakeConnection) + Send + Sync + 'static,
+    ) -> FakeServer {
         let listener = eventually("a port that stays free", || {
             TcpListener::bind((Ipv4Addr::LOCALHOST, unused_port())).ok()
         });
@@ -233,7 +235,7 @@ fn unconnected() -> TcpStream {
 /// The words and the length of the request that `bytes` starts with, once it is whole.
 fn parse_request(bytes: &[u8]) -> Option<(Vec<Vec<u8>>, usize)> {
     let mut at = 0;
-    let mut number = |at: &mut usize| -> Option<usize> {
+    let number = |at: &mut usize| -> Option<usize> {
         let end = *at + bytes.get(*at..)?.windows(2).position(|pair| pair == b"\r\n")?;
         let text = std::str::from_utf8(&bytes[*at + 1..end]).ok()?;
         *at = end + 2;

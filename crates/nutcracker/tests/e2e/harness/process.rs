@@ -62,7 +62,8 @@ impl Process {
     pub(crate) fn resident_bytes(&self) -> u64 {
         let status = fs::read_to_string(self.proc("status")).expect("the status of a process");
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a VmRSS line");
-        let kib: u64 = line.split_whitespace().nth(1).and_then(|n| n.parse().ok()).expect("a number");
+        let kib: u64 =
+            line.split_whitespace().nth(1).and_then(|n| n.parse().ok()).expect("a number");
         kib << 10
     }
 

@@ -94,7 +94,10 @@ impl Launch {
                 None => return proxy,
                 Some(status) => {
                     let log = proxy.log();
-                    assert!(log.contains("in use"), "the proxy ended with {status} and this log:\n{log}");
+                    assert!(
+                        log.contains("in use"),
+                        "the proxy ended with {status} and this log:\n{log}"
+                    );
                 }
             }
         }
@@ -116,7 +119,10 @@ impl Launch {
         fs::write(dir.path().join("conf.yml"), yaml).expect("write the configuration");
         let stats: SocketAddr = (Ipv4Addr::LOCALHOST, unused_port()).into();
         let mut command = Command::new("sh");
-        command.arg("-c").arg(format!("{}\nexec \"$0\" \"$@\"", self.shell_limits)).arg(&self.binary);
+        command
+            .arg("-c")
+            .arg(format!("{}\nexec \"$0\" \"$@\"", self.shell_limits))
+            .arg(&self.binary);
         command.args(["-c", "conf.yml", "-o", "log", "-a", "127.0.0.1", "-i", "100", "-v", "6"]);
         command.arg("-s").arg(stats.port().to_string());
         if let (Some(count), true) = (self.workers, self.knows_workers) {
@@ -207,7 +213,8 @@ impl Proxy {
         stream.set_read_timeout(Some(PATIENCE)).expect("a read timeout");
         let mut text = String::new();
         stream.read_to_string(&mut text).expect("read the statistics");
-        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error} in the statistics {text}"))
+        serde_json::from_str(&text)
+            .unwrap_or_else(|error| panic!("{error} in the statistics {text}"))
     }
 
     /// A number of the first pool's statistics: `["server_ejects"]` or `["server1", "requests"]`.
@@ -256,8 +263,17 @@ impl Drop for Proxy {
             eprintln!("--- log of the proxy (it {}) ---\n{}", state(ended), last_lines(&log));
             return;
         }
-        assert!(self.may_end || ended.is_none(), "the proxy {}:\n{}", state(ended), last_lines(&log));
-        assert!(!log.contains("panicked at"), "a thread of the proxy panicked:\n{}", last_lines(&log));
+        assert!(
+            self.may_end || ended.is_none(),
+            "the proxy {}:\n{}",
+            state(ended),
+            last_lines(&log)
+        );
+        assert!(
+            !log.contains("panicked at"),
+            "a thread of the proxy panicked:\n{}",
+            last_lines(&log)
+        );
     }
 }
 

@@ -90,7 +90,9 @@ impl fmt::Debug for Reply {
             Reply::Bulk(bytes) if bytes.len() > 200 => write!(f, "${} bytes", bytes.len()),
             Reply::Bulk(bytes) => write!(f, "\"{}\"", bytes.escape_ascii()),
             Reply::Nil => write!(f, "nil"),
-            Reply::Array(elements) if elements.len() > 40 => write!(f, "*{} elements", elements.len()),
+            Reply::Array(elements) if elements.len() > 40 => {
+                write!(f, "*{} elements", elements.len())
+            }
             Reply::Array(elements) => f.debug_list().entries(elements).finish(),
         }
     }

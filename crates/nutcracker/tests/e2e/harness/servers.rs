@@ -12,6 +12,7 @@ use super::client::Client;
 use super::pool::Location;
 use super::ports::unused_port;
 use super::process::Process;
+use super::random::Random;
 use super::reply::Reply;
 use super::wait::eventually;
 
@@ -108,9 +109,8 @@ impl RealServer {
     #[track_caller]
     pub(crate) fn start_again(&mut self) {
         self.stop();
-        self.process = eventually("a stopped server starts again", || {
-            launch(&self.arguments, &self.place)
-        });
+        self.process =
+            eventually("a stopped server starts again", || launch(&self.arguments, &self.place));
     }
 
     /// Freezes it: connections are accepted by the kernel and nothing is answered.
@@ -193,8 +193,14 @@ fn launch(arguments: &[String], place: &Place) -> Option<Process> {
 ///
 /// The servers hold the found keys, and no others, afterwards.
 #[track_caller]
-pub(crate) fn spread(proxy: &mut Client, servers: &[RealServer], per_server: usize) -> Vec<Vec<String>> {
-    let names: Vec<String> = (0..servers.len() * per_server * 8 + 64).map(|n| format!("key:{n}")).collect();
+pub(crate) fn spread(
+    proxy: &mut Client,
+    servers: &[RealServer],
+    per_server: usize,
+) -> Vec<Vec<String>> {
+    let mut random = Random::seeded(7);
+    let count = servers.len() * per_server * 8 + 64;
+    let names: Vec<String> = (0..count).map(|_| format!("key:{:016x}", random.bits())).collect();
     for name in &names {
         proxy.send_request(&["SET", name, "x"]);
     }
