@@ -4,7 +4,11 @@
 pub mod fleet;
 pub mod listeners;
 pub mod resolver;
+mod serve;
 pub mod signals;
+mod startup;
+
+pub use serve::serve;
 
 use signals::Signal;
 
