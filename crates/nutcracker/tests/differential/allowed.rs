@@ -53,7 +53,7 @@ impl Allowed {
                 json!({"decision": 0, "row": row, "ours": ours})
             )),
             Some(_) if ours == theirs => {
-                self.faults.push(format!("listed, but both do the same: {row}"))
+                self.faults.push(format!("listed, but both do the same: {row}"));
             }
             Some(_) => {}
         }

@@ -6,7 +6,8 @@ use std::os::unix::net::UnixListener;
 use std::process::{Command, Output, Stdio};
 
 use crate::harness::{
-    Client, Pool, Proxy, RealServer, Reply, binary_under_test, eventually, requests, unused_port,
+    Client, Location, Pool, Proxy, RealServer, Reply, binary_under_test, eventually, requests,
+    unused_port,
 };
 
 fn run(arguments: &[&str], file: &str, content: &[u8]) -> Output {
@@ -230,8 +231,7 @@ fn a_stale_socket_is_replaced_and_nothing_else_is() {
 #[test]
 fn ipv6_listeners_and_servers_work_with_and_without_brackets() {
     let server = RealServer::redis_with(&["--bind", "127.0.0.1", "::1"]);
-    let port =
-        crate::harness::Location::location(&server).rsplit(':').next().expect("a port").to_owned();
+    let port = server.location().rsplit(':').next().expect("a port").to_owned();
     for (listen, target) in [("::1", "::1"), ("[::1]", "[::1]"), ("127.0.0.1", "localhost")] {
         let own = unused_port();
         let pools = [

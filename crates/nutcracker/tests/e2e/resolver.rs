@@ -1,11 +1,11 @@
 //! Names of servers: a name that does not resolve hurts nobody else, and is asked for again.
 
-use crate::harness::{Pool, Proxy, RealServer, Reply, eventually, requests};
+use crate::harness::{Location, Pool, Proxy, RealServer, Reply, eventually, requests};
 
 #[test]
 fn a_pool_with_names_that_do_not_resolve_starts_and_says_host_is_down() {
     let real = RealServer::redis();
-    let at = crate::harness::Location::location(&real);
+    let at = real.location();
     for preconnect in [false, true] {
         let pool = Pool::redis::<&str>(&[])
             .server(format!("{at}:1 real"))
@@ -35,7 +35,7 @@ fn a_pool_with_names_that_do_not_resolve_starts_and_says_host_is_down() {
 #[test]
 fn a_name_that_does_not_resolve_is_a_failure_for_ejection() {
     let real = RealServer::redis();
-    let at = crate::harness::Location::location(&real);
+    let at = real.location();
     let pool = Pool::redis::<&str>(&[])
         .server(format!("{at}:1 real"))
         .server("no.such.host.invalid:6379:1 missing")
@@ -59,8 +59,7 @@ fn a_name_that_does_not_resolve_is_a_failure_for_ejection() {
 fn every_address_of_a_name_is_tried() {
     // `localhost` usually has an IPv6 address too, where this server does not listen.
     let server = RealServer::redis();
-    let port =
-        crate::harness::Location::location(&server).rsplit(':').next().expect("a port").to_owned();
+    let port = server.location().rsplit(':').next().expect("a port").to_owned();
     let proxy = Proxy::start(Pool::redis(&[format!("localhost:{port}")]));
     let mut client = proxy.client();
     client.send(&requests("SET k v\nGET k"));
