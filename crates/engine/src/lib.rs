@@ -1,4 +1,291 @@
 //! The core of a worker: requests in, requests out, replies back. No socket, thread, lock, clock or random source.
+//!
+//! ```text
+//!   bytes of a client                                                         bytes for a client
+//!         │ client: scan, pause, close                                              ▲ one flush per turn
+//!         ▼                                                                         │
+//!   route: command row ─ key ─ shard ──▶ link: output, FIFO of owed replies ──▶ pipeline: order, release
+//!         │ several shards                       │ ▲ scan replies                   ▲
+//!         └──▶ fragment: split ──────────────────┘ └── fragment: merge ─────────────┘
+//! ```
+//!
+//! A reactor lends bytes ([`Engine::received`]), tells what is connected, ended, failed and written, and what time it is.
+//! The engine lends back the output of each connection ([`Engine::output`]) and keeps lists of what it wants done
+//! ([`Engine::actions`]) and of what others should know ([`Engine::take_events`]). A simulated network drives it exactly
+//! as the real one does.
 #![forbid(unsafe_code)]
 
+mod actions;
+mod buffer;
+mod client;
+pub mod counters;
+mod fragment;
+mod health;
+mod introspect;
+mod link;
+mod local;
+mod message;
+mod pipeline;
+mod pools;
+mod reply;
+mod route;
 pub mod topology;
+
+use std::io::IoSlice;
+use std::sync::Arc;
+
+use proto::Span;
+use slab::Slab;
+
+pub use actions::{Actions, Close, Event, Flow, Slot, Text};
+pub use reply::fault;
+
+use actions::{Owner, Slots};
+use buffer::Buffers;
+use client::{Client, Partial};
+use counters::WorkerCounts;
+use fragment::Split;
+use link::{Break, Link};
+use pipeline::Requests;
+use pools::PoolState;
+use topology::{Limits, Topology};
+
+/// The time of a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// Monotonic microseconds; the same origin for all workers of a process.
+    pub mono_us: u64,
+    /// Unix time in microseconds.
+    pub wall_us: u64,
+}
+
+/// What the engine asks of the process around it, rarely.
+pub trait Environment: Send + Sync {
+    /// Appends the text of INFO, all sections or the one named.
+    fn info(&self, section: Option<&[u8]>, text: &mut String);
+}
+
+/// What makes one worker's engine differ from its siblings.
+#[derive(Clone, Copy, Debug)]
+pub struct Identity {
+    /// Index of the worker, and how many there are: client numbers are unique over all of them.
+    pub worker: u32,
+    /// At least 1.
+    pub workers: u32,
+    /// Seed of the random distribution.
+    pub seed: u64,
+}
+
+/// The core of one worker.
+pub struct Engine {
+    pools: Vec<PoolState>,
+    limits: Limits,
+    slots: Slots,
+    clients: Slab<Client>,
+    links: Slab<Link>,
+    requests: Requests,
+    splits: Slab<Split>,
+    buffers: Buffers,
+    actions: Actions,
+    events: Vec<Event>,
+    counts: Arc<WorkerCounts>,
+    environment: Arc<dyn Environment>,
+    random: Random,
+    /// No timeout can pass before this moment, µs; `u64::MAX` for none.
+    deadline: u64,
+    last_client_id: u64,
+    client_id_first: u64,
+    client_id_step: u64,
+    /// Numbers connects and failures.
+    last_event: u64,
+    /// Clients whose backlog has drained and whose earlier bytes are to be served.
+    resumed: Vec<u32>,
+    draining: bool,
+    scratch: Scratch,
+    spare_partials: Vec<Box<Partial>>,
+    spare_splits: Vec<Split>,
+}
+
+/// Memory reused from request to request.
+#[derive(Default)]
+struct Scratch {
+    args: Vec<Span>,
+    keys: Vec<u32>,
+    part_of_shard: Vec<u32>,
+    /// Replies of the proxy itself.
+    reply: Vec<u8>,
+    /// Fault lines and heads of fragments.
+    fault: Vec<u8>,
+    /// An inline request rewritten.
+    array: Vec<u8>,
+    links: Vec<u32>,
+}
+
+/// xorshift64*: spreads the random distribution evenly; no secrets depend on it.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u32 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 32) as u32
+    }
+}
+
+impl Engine {
+    /// An engine without pools; [`Engine::publish`] gives it some.
+    pub fn new(identity: Identity, environment: Arc<dyn Environment>) -> Engine {
+        Engine {
+            pools: Vec::new(),
+            limits: Limits::default(),
+            slots: Slots::default(),
+            clients: Slab::new(),
+            links: Slab::new(),
+            requests: Slab::new(),
+            splits: Slab::new(),
+            buffers: Buffers::default(),
+            actions: Actions::default(),
+            events: Vec::new(),
+            counts: Arc::default(),
+            environment,
+            random: Random(identity.seed | 1),
+            deadline: u64::MAX,
+            last_client_id: 0,
+            client_id_first: u64::from(identity.worker),
+            client_id_step: u64::from(identity.workers),
+            last_event: 0,
+            resumed: Vec::new(),
+            draining: false,
+            scratch: Scratch::default(),
+            spare_partials: Vec::new(),
+            spare_splits: Vec::new(),
+        }
+    }
+
+    /// Begins to serve `topology`, counting into `counts`, which must have its shape. To be called once, before any client.
+    pub fn publish(&mut self, topology: &Topology, counts: Arc<WorkerCounts>, now: Now) {
+        self.limits = topology.limits;
+        self.counts = counts;
+        self.pools =
+            topology.pools.iter().enumerate().map(|(i, pool)| PoolState::new(i, pool)).collect();
+        for pool in 0..self.pools.len() as u32 {
+            self.preconnect(pool, now);
+        }
+    }
+
+    /// Bytes arrived on a connection; all of them are taken.
+    pub fn received(&mut self, slot: Slot, bytes: &[u8], now: Now) -> Flow {
+        match self.slots.owner(slot) {
+            Owner::Client(c) => self.client_received(c, bytes, now),
+            Owner::Link(l) => {
+                self.link_received(l, bytes, now);
+                Flow::Continue
+            }
+            Owner::Free => Flow::Continue,
+        }
+    }
+
+    /// The peer will send nothing more.
+    pub fn ended(&mut self, slot: Slot, now: Now) {
+        match self.slots.owner(slot) {
+            Owner::Client(c) => self.client_ended(c),
+            Owner::Link(l) => self.break_link(l, Break::Eof, now),
+            Owner::Free => {}
+        }
+    }
+
+    /// A server connection is established.
+    pub fn connected(&mut self, slot: Slot) {
+        if let Owner::Link(l) = self.slots.owner(slot) {
+            self.link_connected(l);
+        }
+    }
+
+    /// A connection failed with the error that `text` names ([`fault`] or another text of the C library); it is gone.
+    pub fn failed(&mut self, slot: Slot, text: &'static str, now: Now) {
+        match self.slots.owner(slot) {
+            Owner::Client(c) => self.client_failed(c),
+            Owner::Link(l) => self.lose_link(l, Break::Fault(text), now),
+            Owner::Free => {}
+        }
+    }
+
+    /// Fills in what is to be written to a connection, oldest first; returns how many slices were filled.
+    pub fn output<'e>(&'e self, slot: Slot, slices: &mut [IoSlice<'e>]) -> usize {
+        match self.slots.owner(slot) {
+            Owner::Client(c) => self.clients[c as usize].output.slices(slices),
+            Owner::Link(l) => self.links[l as usize].sendable().slices(slices),
+            Owner::Free => 0,
+        }
+    }
+
+    /// The first `bytes` of a connection's output were written.
+    pub fn written(&mut self, slot: Slot, bytes: usize) {
+        match self.slots.owner(slot) {
+            Owner::Client(c) => self.client_written(c, bytes),
+            Owner::Link(l) => self.link_written(l, bytes),
+            Owner::Free => {}
+        }
+    }
+
+    /// End of a turn: timeouts, and the earlier bytes of clients that may be read again.
+    pub fn turn(&mut self, now: Now) {
+        self.expire(now);
+        self.serve_resumed(now);
+        self.counts.buffered_bytes.set(self.buffers.lent() as u64);
+    }
+
+    /// When [`Engine::turn`] must be called at the latest, monotonic µs.
+    pub fn deadline(&self) -> Option<u64> {
+        if !self.resumed.is_empty() {
+            return Some(0);
+        }
+        (self.deadline != u64::MAX).then_some(self.deadline)
+    }
+
+    /// What the reactor is to do. Whoever empties the list calls [`Engine::end_phase`] first.
+    pub fn actions(&mut self) -> &mut Actions {
+        &mut self.actions
+    }
+
+    /// The actions gathered so far are about to be executed: connections may be flushed and slots assigned again.
+    pub fn end_phase(&mut self) {
+        for i in 0..self.actions.flush.len() {
+            match self.slots.owner(self.actions.flush[i]) {
+                Owner::Client(c) => self.client_flushed(c),
+                Owner::Link(l) => self.link_flushed(l),
+                Owner::Free => {}
+            }
+        }
+        self.slots.end_phase();
+    }
+
+    /// What happened that others should know; `into` is emptied first.
+    pub fn take_events(&mut self, into: &mut Vec<Event>) {
+        into.clear();
+        std::mem::swap(&mut self.events, into);
+    }
+
+    /// Stops reading clients and closes each as soon as it is answered.
+    pub fn drain(&mut self) {
+        self.draining = true;
+        self.stop_reading_all();
+    }
+
+    /// Clients connected at this moment.
+    pub fn clients(&self) -> usize {
+        self.clients.len()
+    }
+
+    /// Bytes of buffers in use by connections.
+    pub fn buffered_bytes(&self) -> usize {
+        self.buffers.lent()
+    }
+
+    /// Whether requests are refused for want of memory.
+    fn is_over_memory(&self) -> bool {
+        let ceiling = self.limits.worker_memory_bytes_max;
+        ceiling != 0 && self.buffers.lent() > ceiling
+    }
+}

@@ -1,3 +1,4 @@
 //! What the process counts and how it is shown.
 
 pub mod catalogue;
+pub mod info;

@@ -1,0 +1,479 @@
+//! A client connection: bytes in, requests out, and the rules for when it is read and when it is closed.
+//!
+//! ```text
+//!             request read                 reply released, output written
+//!   Open ───────────────────▶ Open ──────────────────────────────────────▶ Open
+//!    │  too much unanswered or unsent: paused, read again when half is gone
+//!    │ QUIT, end of input, malformed bytes, drain
+//!    ▼
+//!   Closing: nothing more is read; once the pipeline is empty and the output written ──▶ closed
+//! ```
+
+use proto::Span;
+use proto::resp::inline;
+use proto::resp::request::{RequestScanner, Scan};
+use proto::resp::{Malformed, Reason};
+
+use crate::actions::{Close, Event, Flow, Owner, Slot};
+use crate::buffer::Output;
+use crate::message::Message;
+use crate::pipeline::NONE;
+use crate::topology::Protocol;
+use crate::{Engine, Now, reply};
+
+/// Bytes appended at a time to an unfinished request whose length is not known yet.
+const GATHER_STEP: usize = 4 << 10;
+
+/// What one client owns. A quiet one holds no buffer.
+#[derive(Debug)]
+pub(crate) struct Client {
+    pub(crate) slot: Slot,
+    /// Index of its pool.
+    pub(crate) pool: u32,
+    /// Picks one of several connections to a server, always the same one, so that a pipeline stays ordered.
+    pub(crate) affinity: u32,
+    /// Oldest and newest unanswered request.
+    pub(crate) head: u32,
+    pub(crate) tail: u32,
+    /// How many are unanswered.
+    pub(crate) pending: u32,
+    /// Bytes in the stash that belong to kept replies.
+    pub(crate) stash_live: u32,
+    /// Small replies whose turn has not come.
+    pub(crate) stash: Vec<u8>,
+    /// Bytes of kept replies outside the stash.
+    pub(crate) kept_bytes: usize,
+    pub(crate) output: Output,
+    /// An unfinished request, or what was read before a pause.
+    partial: Option<Box<Partial>>,
+    pub(crate) session: Session,
+    reading: Reading,
+    /// In the list of connections to flush.
+    dirty: bool,
+}
+
+/// What commands changed on this connection.
+#[derive(Debug, Default)]
+pub(crate) struct Session {
+    /// Number told by CLIENT ID and HELLO.
+    pub(crate) id: u64,
+    /// Presented the pool's password.
+    pub(crate) authenticated: bool,
+    /// Set by CLIENT SETNAME.
+    pub(crate) name: Option<Box<[u8]>>,
+    /// Sent at least one request.
+    greeted: bool,
+}
+
+/// Whether bytes of this client are still served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reading {
+    Open,
+    /// Waits until replies have left.
+    Paused,
+    /// Input is discarded; closes when everything is answered and written.
+    Closing(Ending),
+}
+
+/// Who ended a connection, for the statistics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// The client, by closing or by QUIT.
+    ByClient,
+    /// The proxy, because of what the client sent.
+    ByFault,
+}
+
+/// The beginning of a request that has not arrived whole.
+#[derive(Debug, Default)]
+pub(crate) struct Partial {
+    bytes: Vec<u8>,
+    scanner: RequestScanner,
+    args: Vec<Span>,
+}
+
+impl Client {
+    fn new(slot: Slot, pool: u32, affinity: u32, id: u64) -> Client {
+        Client {
+            slot,
+            pool,
+            affinity,
+            head: NONE,
+            tail: NONE,
+            pending: 0,
+            stash_live: 0,
+            stash: Vec::new(),
+            kept_bytes: 0,
+            output: Output::default(),
+            partial: None,
+            session: Session { id, ..Session::default() },
+            reading: Reading::Open,
+            dirty: false,
+        }
+    }
+
+    /// Reply bytes held for this client.
+    fn held_bytes(&self) -> usize {
+        self.output.len() + self.stash_live as usize + self.kept_bytes
+    }
+}
+
+impl Engine {
+    /// A client of pool `pool` connected; returns the slot it is known by from now on.
+    pub fn accept(&mut self, pool: u32) -> Slot {
+        self.last_client_id += 1;
+        let id = self.last_client_id;
+        let c = self.clients.vacant_key() as u32;
+        let slot = self.slots.assign(Owner::Client(c));
+        self.clients.insert(Client::new(
+            slot,
+            pool,
+            id as u32,
+            id * self.client_id_step + self.client_id_first,
+        ));
+        self.pools[pool as usize].counts(&self.counts).client_connections.add(1);
+        self.counts.clients.add(1);
+        self.counts.total_connections.add(1);
+        self.counts.curr_connections.add(1);
+        if self.draining {
+            self.stop_reading(c, Ending::ByFault);
+        }
+        slot
+    }
+
+    /// Bytes of client `c`.
+    pub(crate) fn client_received(&mut self, c: u32, bytes: &[u8], now: Now) -> Flow {
+        match self.clients[c as usize].reading {
+            Reading::Open => {}
+            Reading::Closing(_) => return Flow::Continue,
+            Reading::Paused => {
+                self.keep_more(c, bytes);
+                return Flow::Pause;
+            }
+        }
+        let pool = self.clients[c as usize].pool;
+        if self.pools[pool as usize].pool.protocol == Protocol::Memcached {
+            self.answer(c, reply::MEMCACHED);
+            self.stop_reading(c, Ending::ByFault);
+            return Flow::Continue;
+        }
+        let used = match self.clients[c as usize].partial.take() {
+            Some(partial) => self.continue_partial(c, partial, bytes, now),
+            None => 0,
+        };
+        if used < bytes.len() {
+            self.serve(c, &bytes[used..], now);
+        }
+        match self.clients[c as usize].reading {
+            Reading::Paused => Flow::Pause,
+            Reading::Open | Reading::Closing(_) => Flow::Continue,
+        }
+    }
+
+    /// Serves the requests in `bytes`, which begin at the first byte of one, and keeps an unfinished rest.
+    fn serve(&mut self, c: u32, bytes: &[u8], now: Now) {
+        let mut args = std::mem::take(&mut self.scratch.args);
+        let mut at = 0;
+        while at < bytes.len() {
+            match self.clients[c as usize].reading {
+                Reading::Open => {}
+                Reading::Paused => {
+                    self.keep_partial(c, &bytes[at..], RequestScanner::default(), &[]);
+                    break;
+                }
+                Reading::Closing(_) => break,
+            }
+            args.clear();
+            let mut scanner = RequestScanner::default();
+            match scanner.scan(&bytes[at..], &mut args) {
+                Scan::Complete(len) => {
+                    self.request(c, Message::Lent(&bytes[at..at + len]), &args, now);
+                    at += len;
+                    self.pause_if_full(c);
+                }
+                Scan::Incomplete => {
+                    self.keep_partial(c, &bytes[at..], scanner, &args);
+                    break;
+                }
+                other => at += self.serve_odd(c, &bytes[at..], other, &mut args, now),
+            }
+        }
+        self.scratch.args = args;
+    }
+
+    /// Serves what is not a RESP array. Returns how many bytes it took.
+    fn serve_odd(
+        &mut self,
+        c: u32,
+        bytes: &[u8],
+        scan: Scan,
+        args: &mut Vec<Span>,
+        now: Now,
+    ) -> usize {
+        match scan {
+            Scan::Inline(len) => {
+                self.inline_request(c, &bytes[..len], args, now);
+                self.pause_if_full(c);
+                len
+            }
+            // `redis-cli --pipe` sends a blank line before its last command; where a first request should be, it is
+            // no Redis client that speaks.
+            Scan::Blank(len) if self.clients[c as usize].session.greeted => len,
+            Scan::Blank(_) => {
+                self.refuse(c, Malformed { offset: 0, reason: Reason::EmptyRequest });
+                bytes.len()
+            }
+            Scan::Malformed(malformed) => {
+                self.refuse(c, malformed);
+                bytes.len()
+            }
+            Scan::Complete(_) | Scan::Incomplete => bytes.len(),
+        }
+    }
+
+    /// Rewrites an inline request as an array and serves that.
+    fn inline_request(&mut self, c: u32, line: &[u8], args: &mut Vec<Span>, now: Now) {
+        let mut array = std::mem::take(&mut self.scratch.array);
+        array.clear();
+        args.clear();
+        match inline::encode(line, &mut array) {
+            Err(malformed) => self.refuse(c, malformed),
+            Ok(()) => match RequestScanner::default().scan(&array, args) {
+                Scan::Complete(_) => self.request(c, Message::Lent(&array), args, now),
+                Scan::Malformed(malformed) => self.refuse(c, malformed),
+                Scan::Incomplete | Scan::Inline(_) | Scan::Blank(_) => {}
+            },
+        }
+        self.scratch.array = array;
+    }
+
+    /// Serves one request, whoever owns its bytes.
+    fn request(&mut self, c: u32, request: Message<'_>, args: &[Span], now: Now) {
+        self.clients[c as usize].session.greeted = true;
+        self.route(c, request, args, now);
+    }
+
+    /// Feeds an unfinished request until it is whole. Returns how many of `bytes` belong to it.
+    fn continue_partial(
+        &mut self,
+        c: u32,
+        mut partial: Box<Partial>,
+        bytes: &[u8],
+        now: Now,
+    ) -> usize {
+        let mut used = 0;
+        while used < bytes.len() {
+            let before = partial.bytes.len();
+            let missing = partial.scanner.bytes_wanted().saturating_sub(before).max(GATHER_STEP);
+            let step = missing.min(bytes.len() - used);
+            self.buffers.append(&mut partial.bytes, &bytes[used..used + step]);
+            match partial.scanner.scan(&partial.bytes, &mut partial.args) {
+                Scan::Incomplete => used += step,
+                Scan::Complete(len) => {
+                    let args = std::mem::take(&mut partial.args);
+                    self.request(c, Message::gathered(&mut partial.bytes, len), &args, now);
+                    partial.args = args;
+                    self.recycle_partial(partial);
+                    self.pause_if_full(c);
+                    return used + len - before;
+                }
+                odd => {
+                    let len = partial.bytes.len();
+                    let gathered = std::mem::take(&mut partial.bytes);
+                    let taken = self.serve_odd(c, &gathered, odd, &mut partial.args, now);
+                    partial.bytes = gathered;
+                    self.recycle_partial(partial);
+                    return used + step - (len - taken);
+                }
+            }
+        }
+        if self.is_over_memory() {
+            self.recycle_partial(partial);
+            self.answer(c, reply::MEMORY);
+            self.stop_reading(c, Ending::ByFault);
+        } else {
+            self.clients[c as usize].partial = Some(partial);
+        }
+        used
+    }
+
+    /// Keeps the beginning of a request, or bytes read before a pause.
+    fn keep_partial(&mut self, c: u32, bytes: &[u8], scanner: RequestScanner, args: &[Span]) {
+        let mut partial = self.spare_partials.pop().unwrap_or_default();
+        self.buffers.append(&mut partial.bytes, bytes);
+        partial.scanner = scanner;
+        partial.args.extend_from_slice(args);
+        self.clients[c as usize].partial = Some(partial);
+    }
+
+    /// Keeps more bytes of a paused client.
+    fn keep_more(&mut self, c: u32, bytes: &[u8]) {
+        match self.clients[c as usize].partial.take() {
+            None => self.keep_partial(c, bytes, RequestScanner::default(), &[]),
+            Some(mut partial) => {
+                self.buffers.append(&mut partial.bytes, bytes);
+                self.clients[c as usize].partial = Some(partial);
+            }
+        }
+    }
+
+    fn recycle_partial(&mut self, mut partial: Box<Partial>) {
+        self.buffers.give(std::mem::take(&mut partial.bytes));
+        partial.args.clear();
+        if partial.args.capacity() <= Partial::ARGS_KEPT_MAX
+            && self.spare_partials.len() < Partial::SPARE_MAX
+        {
+            self.spare_partials.push(partial);
+        }
+    }
+
+    /// The client broke the framing: earlier replies, one error, then close.
+    fn refuse(&mut self, c: u32, malformed: Malformed) {
+        let pool = self.clients[c as usize].pool;
+        self.events.push(Event::Malformed { pool, reason: malformed.reason.text() });
+        let mut error = std::mem::take(&mut self.scratch.reply);
+        error.clear();
+        reply::protocol_error(&malformed, &mut error);
+        self.answer(c, &error);
+        self.scratch.reply = error;
+        self.stop_reading(c, Ending::ByFault);
+    }
+
+    /// Stops reading a client that has too much unanswered or unsent.
+    fn pause_if_full(&mut self, c: u32) {
+        let client = &mut self.clients[c as usize];
+        let full = client.pending >= self.limits.client_requests_max
+            || client.held_bytes() > self.limits.client_output_bytes_max;
+        if full && client.reading == Reading::Open {
+            client.reading = Reading::Paused;
+        }
+    }
+
+    /// Reads a paused client again once half of its backlog is gone.
+    pub(crate) fn resume_if_drained(&mut self, c: u32) {
+        let client = &mut self.clients[c as usize];
+        let drained = client.pending <= self.limits.client_requests_max / 2
+            && client.held_bytes() <= self.limits.client_output_bytes_max / 2;
+        if drained && client.reading == Reading::Paused {
+            client.reading = Reading::Open;
+            self.resumed.push(c);
+        }
+    }
+
+    /// Serves what paused clients had sent before their pause. Runs once per phase: serving it may pause them again.
+    pub(crate) fn serve_resumed(&mut self, now: Now) {
+        let mut resumed = std::mem::take(&mut self.resumed);
+        for c in resumed.drain(..) {
+            let Some(client) = self.clients.get_mut(c as usize) else { continue };
+            if client.reading != Reading::Open {
+                continue;
+            }
+            if let Some(mut partial) = client.partial.take() {
+                let bytes = std::mem::take(&mut partial.bytes);
+                self.recycle_partial(partial);
+                self.serve(c, &bytes, now);
+                self.buffers.give(bytes);
+            }
+            let client = &self.clients[c as usize];
+            if client.reading != Reading::Paused {
+                self.actions.resume.push(client.slot);
+            }
+        }
+        resumed.append(&mut self.resumed);
+        self.resumed = resumed;
+    }
+
+    /// The client ended its side; it still gets every reply it is owed.
+    pub(crate) fn client_ended(&mut self, c: u32) {
+        let client = &self.clients[c as usize];
+        if let Some(partial) = &client.partial {
+            let bytes = partial.bytes.len() as u32;
+            self.events.push(Event::IncompleteRequest { pool: client.pool, bytes });
+        }
+        self.stop_reading(c, Ending::ByClient);
+    }
+
+    /// Nothing more is read from `c`; it closes when all is answered and written.
+    pub(crate) fn stop_reading(&mut self, c: u32, ending: Ending) {
+        let client = &mut self.clients[c as usize];
+        if !matches!(client.reading, Reading::Closing(_)) {
+            client.reading = Reading::Closing(ending);
+        }
+        if let Some(partial) = client.partial.take() {
+            self.recycle_partial(partial);
+        }
+        self.close_if_done(c);
+    }
+
+    /// Closes a closing client that is owed nothing more.
+    fn close_if_done(&mut self, c: u32) {
+        let client = &self.clients[c as usize];
+        let Reading::Closing(ending) = client.reading else { return };
+        if client.head == NONE && client.output.is_empty() {
+            self.actions.close.push((client.slot, Close::Linger));
+            self.forget_client(c, ending);
+        }
+    }
+
+    /// `bytes` of the client's output were written.
+    pub(crate) fn client_written(&mut self, c: u32, bytes: usize) {
+        self.clients[c as usize].output.advance(bytes, &mut self.buffers);
+        self.resume_if_drained(c);
+        self.close_if_done(c);
+    }
+
+    /// The connection failed: its requests keep their places at the servers, their replies are dropped.
+    pub(crate) fn client_failed(&mut self, c: u32) {
+        self.forget_client(c, Ending::ByFault);
+    }
+
+    fn forget_client(&mut self, c: u32, ending: Ending) {
+        let mut client = self.clients.remove(c as usize);
+        self.abandon(client.head);
+        client.output.clear(&mut self.buffers);
+        self.buffers.give(std::mem::take(&mut client.stash));
+        if let Some(partial) = client.partial.take() {
+            self.recycle_partial(partial);
+        }
+        self.slots.release(client.slot);
+        let counts = self.pools[client.pool as usize].counts(&self.counts);
+        counts.client_connections.sub(1);
+        match ending {
+            Ending::ByClient => counts.client_eof.add(1),
+            Ending::ByFault => counts.client_err.add(1),
+        }
+        self.counts.clients.sub(1);
+        self.counts.curr_connections.sub(1);
+    }
+
+    /// Puts the client on the list of connections to flush, once.
+    pub(crate) fn flush_client(&mut self, c: u32) {
+        let client = &mut self.clients[c as usize];
+        if !client.dirty && !client.output.is_empty() {
+            client.dirty = true;
+            self.actions.flush.push(client.slot);
+        }
+    }
+
+    /// The client left the list of connections to flush.
+    pub(crate) fn client_flushed(&mut self, c: u32) {
+        if let Some(client) = self.clients.get_mut(c as usize) {
+            client.dirty = false;
+        }
+    }
+
+    /// Closes every client as soon as it is answered; requests not read yet are not read any more.
+    pub(crate) fn stop_reading_all(&mut self) {
+        let all: Vec<u32> = self.clients.iter().map(|(c, _)| c as u32).collect();
+        for c in all {
+            self.stop_reading(c, Ending::ByClient);
+        }
+    }
+}
+
+impl Partial {
+    /// Unfinished requests whose memory is kept for the next ones.
+    const SPARE_MAX: usize = 64;
+    /// Argument lists up to this capacity are kept.
+    const ARGS_KEPT_MAX: usize = 64;
+}

@@ -1,0 +1,245 @@
+//! Commands over many keys, split into one fragment per shard and merged back into one reply.
+//!
+//! MGET answers in the order of its keys, DEL, UNLINK, TOUCH and EXISTS add up, MSET is OK when all of it is. When a part
+//! fails the client gets one error: the first real error line of a server, else the fault of the first shard without
+//! an answer. The other parts are executed all the same, as in twemproxy 0.5.
+
+use proto::resp::command::{self, Merge};
+use proto::resp::{encode, walk};
+use slab::Slab;
+
+use crate::Engine;
+use crate::buffer::{Buffers, Output};
+use crate::message::Message;
+use crate::pipeline::NONE;
+use crate::reply::{self, fault};
+
+/// Splits whose memory is kept for the next ones, and how many keys one may have had to be kept.
+const SPARE_MAX: usize = 64;
+const KEYS_KEPT_MAX: usize = 4096;
+
+/// A split command whose parts are under way.
+#[derive(Debug)]
+pub(crate) struct Split {
+    kind: command::Split,
+    pub(crate) parts: Vec<Part>,
+    /// For each key of the command, in order, the part it is in.
+    pub(crate) order: Vec<u32>,
+    /// Parts not yet answered.
+    open: u32,
+    /// Of the integers received so far.
+    sum: i64,
+}
+
+/// The keys of one shard.
+#[derive(Debug)]
+pub(crate) struct Part {
+    pub(crate) shard: u32,
+    /// The server connection it was sent on, [`NONE`] when it could not be sent.
+    pub(crate) link: u32,
+    pub(crate) keys: u32,
+    /// Length of the fragment.
+    pub(crate) bytes: usize,
+    outcome: Outcome,
+    /// The reply of an MGET part, or the error line of any.
+    reply: Vec<u8>,
+    /// Where the next element to merge begins.
+    at: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    Awaited,
+    Success,
+    /// The server's own error, in `reply`.
+    Error,
+    Fault(&'static str),
+}
+
+impl Split {
+    pub(crate) fn new(kind: command::Split) -> Split {
+        Split { kind, parts: Vec::new(), order: Vec::new(), open: 0, sum: 0 }
+    }
+
+    /// Makes a used split ready for another command.
+    pub(crate) fn reuse(&mut self, kind: command::Split) {
+        self.kind = kind;
+        self.open = 0;
+        self.sum = 0;
+    }
+
+    pub(crate) fn is_complete(&self) -> bool {
+        self.open == 0
+    }
+
+    /// Arguments that belong to a key beside itself.
+    pub(crate) fn values_per_key(&self) -> usize {
+        self.kind.values_per_key()
+    }
+
+    /// All parts are formed and none is answered.
+    pub(crate) fn open_all(&mut self) {
+        self.open = self.parts.len() as u32;
+    }
+
+    /// Whether the client will get an error made by the proxy.
+    fn is_faulty(&self) -> bool {
+        let any =
+            |wanted: fn(&Outcome) -> bool| self.parts.iter().any(|part| wanted(&part.outcome));
+        any(|outcome| matches!(outcome, Outcome::Fault(_)))
+            && !any(|outcome| *outcome == Outcome::Error)
+    }
+
+    /// The part whose error the client gets: the server's own words before ours, lower shards first.
+    fn failure(&self) -> Option<&Part> {
+        let rank = |part: &&Part| (part.outcome != Outcome::Error, part.shard);
+        let failed = |part: &&Part| matches!(part.outcome, Outcome::Error | Outcome::Fault(_));
+        self.parts.iter().filter(failed).min_by_key(rank)
+    }
+
+    /// Takes the reply to part `fragment`, checked against what the command may be answered with.
+    fn take(&mut self, fragment: u32, reply: Message<'_>, buffers: &mut Buffers) {
+        let part = &mut self.parts[fragment as usize];
+        self.open -= 1;
+        let bytes = reply.bytes();
+        part.outcome = if walk::is_error(bytes) {
+            Outcome::Error
+        } else if self.kind.merge() == Merge::AggSum {
+            match walk::integer(bytes) {
+                Some(n) => {
+                    self.sum = self.sum.saturating_add(n);
+                    Outcome::Success
+                }
+                None => Outcome::Fault(fault::INVALID_ARGUMENT),
+            }
+        } else if self.kind.merge() == Merge::AllSucceeded {
+            if bytes == reply::OK {
+                Outcome::Success
+            } else {
+                Outcome::Fault(fault::INVALID_ARGUMENT)
+            }
+        } else {
+            match walk::array_header(bytes) {
+                Some((count, header)) if count == part.keys => {
+                    part.at = header;
+                    Outcome::Success
+                }
+                _ => Outcome::Fault(fault::INVALID_ARGUMENT),
+            }
+        };
+        let is_array = self.kind.merge() == Merge::Default;
+        match part.outcome {
+            Outcome::Error => part.reply = reply.into_buffer(buffers),
+            Outcome::Success if is_array => part.reply = reply.into_buffer(buffers),
+            _ => reply.discard(buffers),
+        }
+    }
+}
+
+impl Part {
+    pub(crate) fn new(shard: u32) -> Part {
+        Part {
+            shard,
+            link: NONE,
+            keys: 0,
+            bytes: 0,
+            outcome: Outcome::Awaited,
+            reply: Vec::new(),
+            at: 0,
+        }
+    }
+
+    /// It could not be sent.
+    pub(crate) fn refuse(&mut self, text: &'static str) {
+        self.outcome = Outcome::Fault(text);
+    }
+
+    /// The next element of the part's array, whole.
+    fn next_element(&mut self) -> &[u8] {
+        let rest = self.reply.get(self.at..).unwrap_or_default();
+        let len = walk::element_len(rest).unwrap_or(rest.len());
+        self.at += len;
+        &rest[..len]
+    }
+}
+
+impl Engine {
+    /// The reply to one part of a split request.
+    pub(crate) fn deliver_part(&mut self, request: u32, fragment: u32, reply: Message<'_>) {
+        let s = self.split_of(request);
+        self.splits[s as usize].take(fragment, reply, &mut self.buffers);
+        self.finish_split(request, s);
+    }
+
+    /// One part of a split request could not be sent or will not be answered.
+    pub(crate) fn fail_part(&mut self, request: u32, fragment: u32, text: &'static str) {
+        let s = self.split_of(request);
+        let split = &mut self.splits[s as usize];
+        split.parts[fragment as usize].outcome = Outcome::Fault(text);
+        split.open -= 1;
+        self.finish_split(request, s);
+    }
+
+    /// Counts the parts that could not be sent as answered.
+    pub(crate) fn settle_refused(&mut self, request: u32, s: u32) {
+        let split = &mut self.splits[s as usize];
+        let refused = split.parts.iter().filter(|part| part.link == NONE).count();
+        split.open -= refused as u32;
+        self.finish_split(request, s);
+    }
+
+    fn finish_split(&mut self, request: u32, s: u32) {
+        let split = &self.splits[s as usize];
+        if !split.is_complete() {
+            return;
+        }
+        let c = self.requests[request as usize].client;
+        if c != NONE && split.is_faulty() {
+            let pool = self.clients[c as usize].pool;
+            self.pools[pool as usize].counts(&self.counts).forward_error.add(1);
+        }
+        self.deliver_split(request, s);
+    }
+}
+
+/// Writes the merged reply of a complete split.
+pub(crate) fn merge(split: &mut Split, output: &mut Output, buffers: &mut Buffers) {
+    if let Some(failed) = split.failure() {
+        match failed.outcome {
+            Outcome::Fault(text) => output.push_all(&[b"-ERR ", text.as_bytes(), b"\r\n"], buffers),
+            _ => output.push(&failed.reply, buffers),
+        }
+        return;
+    }
+    let mut line = buffers.take(0);
+    match split.kind.merge() {
+        Merge::AggSum => encode::integer(&mut line, split.sum),
+        Merge::AllSucceeded => line.extend_from_slice(reply::OK),
+        Merge::Default => encode::array_header(&mut line, split.order.len()),
+    }
+    output.push(&line, buffers);
+    buffers.give(line);
+    if split.kind.merge() == Merge::Default {
+        for &part in &split.order {
+            output.push(split.parts[part as usize].next_element(), buffers);
+        }
+    }
+}
+
+/// Frees a split, keeping its memory for the next one.
+pub(crate) fn recycle(
+    splits: &mut Slab<Split>,
+    s: u32,
+    spare: &mut Vec<Split>,
+    buffers: &mut Buffers,
+) {
+    let mut split = splits.remove(s as usize);
+    for part in &mut split.parts {
+        buffers.give(std::mem::take(&mut part.reply));
+    }
+    split.parts.clear();
+    split.order.clear();
+    if spare.len() < SPARE_MAX && split.order.capacity() <= KEYS_KEPT_MAX {
+        spare.push(split);
+    }
+}

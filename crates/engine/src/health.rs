@@ -1,0 +1,173 @@
+//! When a server is left alone: failures, ejection from the ring and its return, back-off between connects.
+//!
+//! Pure arithmetic over times. The counts follow twemproxy 0.5 where its operators rely on them (`server_failure_limit`
+//! consecutive failures eject, any reply resets, the server returns after `server_retry_timeout` when a request asks),
+//! but an outage counts once: connections that break together are one failure, and so are the timeouts of one window.
+
+use std::time::Duration;
+
+use crate::topology::{Ejection, Pool};
+
+/// First pause after a refused connect; doubles up to [`BACKOFF_MAX`] or the pool's retry timeout.
+const BACKOFF_FIRST: Duration = Duration::from_millis(10);
+const BACKOFF_MAX: Duration = Duration::from_secs(1);
+
+/// What went wrong, as far as counting is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// A connection broke or could not be established.
+    Broken {
+        /// The event number of the connection attempt.
+        opened: u64,
+    },
+    /// A request was not answered within the timeout, µs.
+    TimedOut {
+        /// The pool's timeout.
+        window: u64,
+    },
+    /// The server says that it is still loading its data.
+    Loading,
+}
+
+/// The state of one server as one worker sees it. All times are monotonic microseconds.
+#[derive(Debug, Default)]
+pub(crate) struct Health {
+    failures: u32,
+    /// When the last counted failure happened, `None` for never.
+    failed_at: Option<u64>,
+    /// Its event number: connections opened before it belong to the same outage.
+    failed_event: u64,
+    /// When an ejected server may return; `None` while it is in the ring.
+    pub(crate) retry_at: Option<u64>,
+    /// Consecutive failed connects.
+    refusals: u32,
+    /// No connect before this moment.
+    backoff_until: u64,
+    /// The text that requests get while backing off.
+    backoff_text: &'static str,
+}
+
+impl Health {
+    /// Counts a failure unless it belongs to the outage counted last. `event` numbers what happens in a worker, connects
+    /// and failures alike. Returns whether it was counted.
+    pub(crate) fn note(&mut self, failure: Failure, now: u64, event: u64) -> bool {
+        let same_outage = match failure {
+            Failure::Broken { opened } => opened < self.failed_event,
+            Failure::TimedOut { window } => self.failed_at.is_some_and(|at| now < at + window),
+            Failure::Loading => self.failed_at.is_some_and(|at| now <= at),
+        };
+        if !same_outage {
+            self.count(now, event);
+        }
+        !same_outage
+    }
+
+    /// Counts a failure, whoever met it.
+    pub(crate) fn count(&mut self, now: u64, event: u64) {
+        self.failed_at = Some(now);
+        self.failed_event = event;
+        self.failures += 1;
+    }
+
+    /// A reply was delivered. Returns whether there were failures to forget.
+    pub(crate) fn note_reply(&mut self) -> bool {
+        let had_failures = self.failures != 0;
+        self.failures = 0;
+        had_failures
+    }
+
+    /// Whether the failures counted so far eject the server.
+    pub(crate) fn is_over(&self, ejection: &Ejection) -> bool {
+        self.failures >= ejection.failure_limit.max(1)
+    }
+
+    /// Takes the server out of the ring until `retry_at`; its count starts anew.
+    pub(crate) fn eject_until(&mut self, retry_at: u64) {
+        self.retry_at = Some(retry_at);
+        self.failures = 0;
+    }
+
+    /// Whether the server belongs to a ring built now; an ejected one whose time has come returns.
+    pub(crate) fn restore_if_due(&mut self, now: u64) -> bool {
+        if self.retry_at.is_some_and(|retry_at| retry_at <= now) {
+            self.retry_at = None;
+        }
+        self.retry_at.is_none()
+    }
+
+    /// A connect failed in a pool without ejection: requests fail fast with `text` for a while.
+    pub(crate) fn back_off(&mut self, pool: &Pool, text: &'static str, now: u64) {
+        let doubled = BACKOFF_FIRST * 2_u32.saturating_pow(self.refusals.min(16));
+        let pause = doubled.min(BACKOFF_MAX).min(pool.retry_timeout);
+        self.refusals += 1;
+        self.backoff_until = now + pause.as_micros() as u64;
+        self.backoff_text = text;
+    }
+
+    /// A connect succeeded.
+    pub(crate) fn note_connected(&mut self) {
+        self.refusals = 0;
+        self.backoff_until = 0;
+    }
+
+    /// The error text of the running back-off, if there is one.
+    pub(crate) fn backing_off(&self, now: u64) -> Option<&'static str> {
+        (now < self.backoff_until).then_some(self.backoff_text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_that_break_together_are_one_failure() {
+        let mut health = Health::default();
+        assert!(health.note(Failure::Broken { opened: 1 }, 100, 4));
+        assert!(!health.note(Failure::Broken { opened: 2 }, 100, 5));
+        assert!(!health.note(Failure::Broken { opened: 3 }, 150, 6));
+        assert!(health.note(Failure::Broken { opened: 7 }, 150, 8));
+        assert_eq!(health.failures, 2);
+    }
+
+    #[test]
+    fn timeouts_count_once_per_window() {
+        let mut health = Health::default();
+        let window = 400_000;
+        assert!(health.note(Failure::TimedOut { window }, 1_000_000, 1));
+        assert!(!health.note(Failure::TimedOut { window }, 1_399_999, 2));
+        assert!(health.note(Failure::TimedOut { window }, 1_400_000, 3));
+    }
+
+    #[test]
+    fn a_reply_resets_the_count() {
+        let ejection = Ejection { failure_limit: 2, retry_timeout: Duration::from_secs(1) };
+        let mut health = Health::default();
+        health.note(Failure::Loading, 1, 1);
+        assert!(!health.is_over(&ejection));
+        assert!(health.note_reply());
+        assert!(!health.note_reply());
+        health.note(Failure::Loading, 2, 2);
+        assert!(!health.is_over(&ejection));
+        health.note(Failure::Loading, 3, 3);
+        assert!(health.is_over(&ejection));
+    }
+
+    #[test]
+    fn a_limit_of_zero_behaves_like_one() {
+        let ejection = Ejection { failure_limit: 0, retry_timeout: Duration::ZERO };
+        let mut health = Health::default();
+        assert!(!health.is_over(&ejection));
+        health.note(Failure::Loading, 1, 1);
+        assert!(health.is_over(&ejection));
+    }
+
+    #[test]
+    fn an_ejected_server_returns_at_its_time_and_not_before() {
+        let mut health = Health::default();
+        health.eject_until(500);
+        assert!(!health.restore_if_due(499));
+        assert!(health.restore_if_due(500));
+        assert!(health.retry_at.is_none());
+    }
+}

@@ -1,0 +1,205 @@
+//! COMMAND and its subcommands, answered from the proxy's own table: clients learn what works through the proxy.
+
+use proto::Span;
+use proto::resp::command::{self, BeginSearch, Command, FindKeys, Policy};
+use proto::resp::encode;
+
+/// Appends the reply to `COMMAND …`; `row` is the row the request resolved to.
+pub(crate) fn command(row: &Command, request: &[u8], args: &[Span], out: &mut Vec<u8>) {
+    match row.subcommand() {
+        None => {
+            encode::array_header(out, served().count());
+            served().for_each(|command| info(command, out));
+        }
+        Some("count") => encode::integer(out, served().count() as i64),
+        Some("list") => {
+            encode::array_header(out, served().count());
+            served().for_each(|command| encode::bulk(out, command.name.as_bytes()));
+        }
+        Some("info") if args.len() > 2 => {
+            encode::array_header(out, args.len() - 2);
+            for name in &args[2..] {
+                match named(name.of(request)) {
+                    Some(command) => info(command, out),
+                    None => null_array(out),
+                }
+            }
+        }
+        Some("info") => {
+            encode::array_header(out, served().count());
+            served().for_each(|command| info(command, out));
+        }
+        Some("docs") => docs(request, args.get(2..).unwrap_or_default(), out),
+        Some("getkeys") => keys(request, args, KeysShape::Names, out),
+        Some("getkeysandflags") => keys(request, args, KeysShape::NamesAndFlags, out),
+        Some(_) => crate::reply::unsupported(row.name, out),
+    }
+}
+
+/// Commands, not subcommands, that work through the proxy.
+fn served() -> impl Iterator<Item = &'static Command> {
+    let works = |command: &Command| {
+        !matches!(command.policy, Policy::Unsupported(_))
+            || command.subcommands().iter().any(|sub| !matches!(sub.policy, Policy::Unsupported(_)))
+    };
+    command::all().iter().filter(move |command| command.subcommand().is_none() && works(command))
+}
+
+/// A command or, as `container|subcommand`, a subcommand.
+fn named(name: &[u8]) -> Option<&'static Command> {
+    command::all().iter().find(|command| command.name.as_bytes().eq_ignore_ascii_case(name))
+}
+
+/// One entry of COMMAND INFO: ten elements since Redis 7.
+fn info(command: &Command, out: &mut Vec<u8>) {
+    let (first, last, step) = legacy_range(command);
+    encode::array_header(out, 10);
+    encode::bulk(out, command.name.as_bytes());
+    encode::integer(out, i64::from(command.arity));
+    simple_array(out, command.flags.words());
+    encode::integer(out, first);
+    encode::integer(out, last);
+    encode::integer(out, step);
+    encode::array_header(out, 0);
+    let tips = [
+        command.request_policy.word().map(|word| format!("request_policy:{word}")),
+        command.response_policy.word().map(|word| format!("response_policy:{word}")),
+    ];
+    let tips: Vec<String> = tips.into_iter().flatten().collect();
+    encode::array_header(out, tips.len());
+    tips.iter().for_each(|tip| encode::bulk(out, tip.as_bytes()));
+    encode::array_header(out, command.key_specs.len());
+    command.key_specs.iter().for_each(|spec| key_spec(spec, out));
+    encode::array_header(out, command.subcommands().len());
+    command.subcommands().iter().for_each(|sub| info(sub, out));
+}
+
+/// First key, last key and step, as commands had them before key specifications.
+fn legacy_range(command: &Command) -> (i64, i64, i64) {
+    match command.key_specs.first().map(|spec| (spec.begin_search, spec.find_keys)) {
+        Some((BeginSearch::Index(index), FindKeys::Range { lastkey, keystep, .. })) => {
+            let first = i64::from(index);
+            let last = if lastkey < 0 { i64::from(lastkey) } else { first + i64::from(lastkey) };
+            (first, last, i64::from(keystep))
+        }
+        _ => (0, 0, 0),
+    }
+}
+
+fn key_spec(spec: &command::KeySpec, out: &mut Vec<u8>) {
+    encode::array_header(out, 6);
+    encode::bulk(out, b"flags");
+    simple_array(out, spec.flags.words());
+    encode::bulk(out, b"begin_search");
+    match spec.begin_search {
+        BeginSearch::Index(index) => typed(out, "index", &[("index", i64::from(index))]),
+        BeginSearch::Keyword { keyword, startfrom } => {
+            encode::array_header(out, 4);
+            encode::bulk(out, b"type");
+            encode::bulk(out, b"keyword");
+            encode::bulk(out, b"spec");
+            encode::array_header(out, 4);
+            encode::bulk(out, b"keyword");
+            encode::bulk(out, keyword.as_bytes());
+            encode::bulk(out, b"startfrom");
+            encode::integer(out, i64::from(startfrom));
+        }
+        BeginSearch::Unknown => typed(out, "unknown", &[]),
+    }
+    encode::bulk(out, b"find_keys");
+    match spec.find_keys {
+        FindKeys::Range { lastkey, keystep, limit } => typed(
+            out,
+            "range",
+            &[("lastkey", lastkey.into()), ("keystep", keystep.into()), ("limit", limit.into())],
+        ),
+        FindKeys::Keynum { keynumidx, firstkey, keystep } => typed(
+            out,
+            "keynum",
+            &[
+                ("keynumidx", keynumidx.into()),
+                ("firstkey", firstkey.into()),
+                ("keystep", keystep.into()),
+            ],
+        ),
+        FindKeys::Unknown => typed(out, "unknown", &[]),
+    }
+}
+
+/// `type`, its name, `spec` and its integers.
+fn typed(out: &mut Vec<u8>, name: &str, fields: &[(&str, i64)]) {
+    encode::array_header(out, 4);
+    encode::bulk(out, b"type");
+    encode::bulk(out, name.as_bytes());
+    encode::bulk(out, b"spec");
+    encode::array_header(out, fields.len() * 2);
+    for (field, value) in fields {
+        encode::bulk(out, field.as_bytes());
+        encode::integer(out, *value);
+    }
+}
+
+/// COMMAND DOCS: what the table knows of each command, all of them when none is named.
+fn docs(request: &[u8], names: &[Span], out: &mut Vec<u8>) {
+    let wanted: Vec<&Command> = match names {
+        [] => served().collect(),
+        names => names.iter().filter_map(|name| named(name.of(request))).collect(),
+    };
+    encode::array_header(out, wanted.len() * 2);
+    for command in wanted {
+        encode::bulk(out, command.name.as_bytes());
+        encode::array_header(out, 6);
+        for (field, value) in [("summary", ""), ("since", command.since), ("group", "generic")] {
+            encode::bulk(out, field.as_bytes());
+            encode::bulk(out, value.as_bytes());
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum KeysShape {
+    Names,
+    NamesAndFlags,
+}
+
+/// COMMAND GETKEYS name argument…: the keys of a whole command.
+fn keys(request: &[u8], args: &[Span], shape: KeysShape, out: &mut Vec<u8>) {
+    let inner = &args[2..];
+    let command = match command::resolve(request, inner) {
+        Ok(command) => command,
+        Err(command::Rejection::WrongArity(_)) => {
+            return encode::error(out, "ERR Invalid number of arguments specified for command");
+        }
+        Err(_) => return encode::error(out, "ERR Invalid command specified"),
+    };
+    let mut found = Vec::new();
+    match command.keys(request, inner, &mut found) {
+        Err(_) => encode::error(out, "ERR Invalid arguments specified for command"),
+        Ok(()) if found.is_empty() => encode::error(out, "ERR The command has no key arguments"),
+        Ok(()) => {
+            encode::array_header(out, found.len());
+            for key in found {
+                let key = inner.get(key as usize).map_or(&[][..], |key| key.of(request));
+                match shape {
+                    KeysShape::Names => encode::bulk(out, key),
+                    KeysShape::NamesAndFlags => {
+                        encode::array_header(out, 2);
+                        encode::bulk(out, key);
+                        let flags = command.key_specs.first().map(|spec| spec.flags.words());
+                        simple_array(out, flags.into_iter().flatten());
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn simple_array(out: &mut Vec<u8>, words: impl Iterator<Item = &'static str>) {
+    let words: Vec<_> = words.collect();
+    encode::array_header(out, words.len());
+    words.iter().for_each(|word| encode::simple(out, word));
+}
+
+fn null_array(out: &mut Vec<u8>) {
+    out.extend_from_slice(b"*-1\r\n");
+}

@@ -1,0 +1,629 @@
+//! A connection to a server: requests out in order, replies back in the same order.
+//!
+//! ```text
+//!   Connecting ──connected──▶ Handshake (AUTH, then SELECT, each must succeed) ──▶ Ready
+//!        │                        │                                                 │
+//!        └── failed, timed out ───┴── refused ──────────────────────────────────────┴──▶ gone; its requests fail
+//! ```
+//!
+//! A reply belongs to the oldest request in the connection's FIFO; that is the only matching there is, so on any doubt
+//! about framing the connection is closed. A request that timed out keeps its place: its late reply is swallowed.
+
+use std::collections::VecDeque;
+
+use proto::resp::walk;
+use proto::resp::{ReplyScan, ReplyScanner};
+
+use crate::actions::{Close, Event, Owner, Slot, Text};
+use crate::buffer::Output;
+use crate::health::Failure;
+use crate::message::Message;
+use crate::pipeline::NONE;
+use crate::reply::{self, fault};
+use crate::{Engine, Now};
+
+/// Bytes appended at a time to an unfinished reply whose length is not known yet.
+const GATHER_STEP: usize = 4 << 10;
+/// A connection that owes more late replies than this is closed.
+const LATE_MAX: u32 = 1024;
+/// A FIFO that grew past this many entries is shrunk when it drains.
+const FIFO_KEPT_MAX: usize = 1024;
+
+/// A reply that a server owes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Owed {
+    /// Index of the request, [`NONE`] when it has been answered already and the reply is to be swallowed.
+    pub(crate) request: u32,
+    /// Index of the fragment within the request's split, [`NONE`] when the request was forwarded whole.
+    pub(crate) fragment: u32,
+    /// Length of the request.
+    bytes: u32,
+    /// When it was queued, µs.
+    at: u64,
+    /// Where its bytes end in the stream of all bytes queued on this connection.
+    end: u64,
+}
+
+impl Owed {
+    fn begin(&self) -> u64 {
+        self.end - u64::from(self.bytes)
+    }
+}
+
+#[derive(Debug)]
+enum Phase {
+    Connecting,
+    /// Bytes still to be written, and the replies still to come.
+    Handshake {
+        output: Output,
+        steps: &'static [Step],
+    },
+    Ready,
+}
+
+/// A command the proxy sends before any request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Auth,
+    Select,
+}
+
+/// One connection to a server.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) slot: Slot,
+    /// Index of its pool and of its server within the pool.
+    pub(crate) pool: u32,
+    pub(crate) server: u32,
+    /// Which of the `server_connections` it is.
+    lane: u32,
+    phase: Phase,
+    pub(crate) output: Output,
+    fifo: VecDeque<Owed>,
+    /// Leading entries of the FIFO whose requests timed out.
+    late: u32,
+    /// Entries of the FIFO that are written whole.
+    written: usize,
+    /// Bytes queued and bytes written since the connection exists.
+    queued_bytes: u64,
+    written_bytes: u64,
+    /// The beginning of a reply that has not arrived whole.
+    input: Vec<u8>,
+    scanner: ReplyScanner,
+    /// Event number of the connection attempt.
+    opened: u64,
+    opened_at: u64,
+    /// When the server sent something for the last time, or began to be late.
+    heard_at: u64,
+    dirty: bool,
+}
+
+/// Why a connection ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Break {
+    /// The server closed it.
+    Eof,
+    /// An error, with its text.
+    Fault(&'static str),
+    /// It stayed silent for too long or owes too much.
+    Silent,
+}
+
+impl Engine {
+    /// The connection of `pool` to server `shard` that serves clients of this affinity, opened if need be.
+    pub(crate) fn link_for(
+        &mut self,
+        pool: u32,
+        shard: u32,
+        affinity: u32,
+        now: Now,
+    ) -> Result<u32, &'static str> {
+        let server = &self.pools[pool as usize].servers[shard as usize];
+        let lane = match server.links.len() {
+            1 => 0,
+            lanes => affinity as usize % lanes,
+        };
+        match server.links[lane] {
+            NONE if let Some(text) = server.health.backing_off(now.mono_us) => Err(text),
+            NONE => Ok(self.open_link(pool, shard, lane as u32, now)),
+            l => Ok(l),
+        }
+    }
+
+    /// Starts to connect one lane of a server.
+    pub(crate) fn open_link(&mut self, pool: u32, server: u32, lane: u32, now: Now) -> u32 {
+        let l = self.links.vacant_key() as u32;
+        let slot = self.slots.assign(Owner::Link(l));
+        self.last_event += 1;
+        self.links.insert(Link {
+            slot,
+            pool,
+            server,
+            lane,
+            phase: Phase::Connecting,
+            output: Output::default(),
+            fifo: VecDeque::new(),
+            late: 0,
+            written: 0,
+            queued_bytes: 0,
+            written_bytes: 0,
+            input: Vec::new(),
+            scanner: ReplyScanner::default(),
+            opened: self.last_event,
+            opened_at: now.mono_us,
+            heard_at: now.mono_us,
+            dirty: false,
+        });
+        self.pools[pool as usize].servers[server as usize].links[lane as usize] = l;
+        self.counts.total_connections.add(1);
+        self.counts.curr_connections.add(1);
+        self.actions.connect.push((slot, pool, server));
+        self.expect_by_timeout(pool, now);
+        l
+    }
+
+    /// Lowers the next deadline to one timeout of `pool` from now.
+    fn expect_by_timeout(&mut self, pool: u32, now: Now) {
+        if let Some(timeout_us) = self.pools[pool as usize].timeout_us {
+            self.deadline = self.deadline.min(now.mono_us + timeout_us);
+        }
+    }
+
+    /// Remembers that server connection `l` owes a reply for the bytes just appended to its output.
+    pub(crate) fn owe(&mut self, l: u32, request: u32, fragment: u32, bytes: usize, now: Now) {
+        let link = &mut self.links[l as usize];
+        link.queued_bytes += bytes as u64;
+        let owed = Owed {
+            request,
+            fragment,
+            bytes: bytes as u32,
+            at: now.mono_us,
+            end: link.queued_bytes,
+        };
+        link.fifo.push_back(owed);
+        let (pool, server, dirty) = (link.pool, link.server, link.dirty);
+        if !dirty && matches!(link.phase, Phase::Ready) {
+            link.dirty = true;
+            self.actions.flush.push(link.slot);
+        }
+        let counts = self.pools[pool as usize].counts(&self.counts);
+        let server = &counts.servers[server as usize];
+        server.requests.add(1);
+        server.request_bytes.add(bytes as u64);
+        server.in_queue.add(1);
+        server.in_queue_bytes.add(bytes as u64);
+        self.expect_by_timeout(pool, now);
+    }
+
+    /// The output that requests for link `l` are appended to, and the buffers to do it with.
+    pub(crate) fn link_output(&mut self, l: u32) -> (&mut Output, &mut crate::buffer::Buffers) {
+        (&mut self.links[l as usize].output, &mut self.buffers)
+    }
+
+    /// The connection is established.
+    pub(crate) fn link_connected(&mut self, l: u32) {
+        let link = &mut self.links[l as usize];
+        let state = &mut self.pools[link.pool as usize];
+        state.counts(&self.counts).servers[link.server as usize].server_connections.add(1);
+        let pool = &state.pool;
+        let steps: &[Step] = match (&pool.redis_auth, pool.redis_db) {
+            (None, 0) => &[],
+            (Some(_), 0) => &[Step::Auth],
+            (None, _) => &[Step::Select],
+            (Some(_), _) => &[Step::Auth, Step::Select],
+        };
+        if steps.is_empty() {
+            self.link_ready(l);
+            return;
+        }
+        let mut output = Output::default();
+        for step in steps {
+            let mut command = Vec::new();
+            match step {
+                Step::Auth => push_command(
+                    &mut command,
+                    b"AUTH",
+                    pool.redis_auth.as_deref().unwrap_or_default(),
+                ),
+                Step::Select => {
+                    push_command(&mut command, b"SELECT", pool.redis_db.to_string().as_bytes());
+                }
+            }
+            output.push(&command, &mut self.buffers);
+        }
+        link.phase = Phase::Handshake { output, steps };
+        self.flush_link(l);
+    }
+
+    /// Requests may flow.
+    fn link_ready(&mut self, l: u32) {
+        let link = &mut self.links[l as usize];
+        link.phase = Phase::Ready;
+        self.pools[link.pool as usize].servers[link.server as usize].health.note_connected();
+        self.flush_link(l);
+    }
+
+    fn flush_link(&mut self, l: u32) {
+        let link = &mut self.links[l as usize];
+        if !link.dirty && !link.sendable().is_empty() {
+            link.dirty = true;
+            self.actions.flush.push(link.slot);
+        }
+    }
+
+    /// The link left the list of connections to flush.
+    pub(crate) fn link_flushed(&mut self, l: u32) {
+        if let Some(link) = self.links.get_mut(l as usize) {
+            link.dirty = false;
+        }
+    }
+
+    /// `bytes` of the link's output were written.
+    pub(crate) fn link_written(&mut self, l: u32, bytes: usize) {
+        let link = &mut self.links[l as usize];
+        if let Phase::Handshake { output, .. } = &mut link.phase {
+            output.advance(bytes, &mut self.buffers);
+            return;
+        }
+        link.output.advance(bytes, &mut self.buffers);
+        link.written_bytes += bytes as u64;
+        let counts = self.pools[link.pool as usize].counts(&self.counts);
+        let counts = &counts.servers[link.server as usize];
+        let (mut requests, mut request_bytes) = (0, 0);
+        while let Some(owed) = link.fifo.get(link.written) {
+            if owed.end > link.written_bytes {
+                break;
+            }
+            requests += 1;
+            request_bytes += u64::from(owed.bytes);
+            link.written += 1;
+        }
+        counts.in_queue.sub(requests);
+        counts.in_queue_bytes.sub(request_bytes);
+        counts.out_queue.add(requests);
+        counts.out_queue_bytes.add(request_bytes);
+    }
+
+    /// Bytes from a server.
+    pub(crate) fn link_received(&mut self, l: u32, bytes: &[u8], now: Now) {
+        let link = &mut self.links[l as usize];
+        link.heard_at = now.mono_us;
+        let mut used = 0;
+        if !link.input.is_empty() {
+            match self.continue_reply(l, bytes, now) {
+                Some(taken) => used = taken,
+                None => return,
+            }
+        }
+        let mut scanner = ReplyScanner::default();
+        while used < bytes.len() {
+            match scanner.scan(&bytes[used..]) {
+                ReplyScan::Complete(len) => {
+                    if !self.reply(l, Message::Lent(&bytes[used..used + len]), now) {
+                        return;
+                    }
+                    used += len;
+                    scanner = ReplyScanner::default();
+                }
+                ReplyScan::Incomplete => {
+                    let link = &mut self.links[l as usize];
+                    self.buffers.append(&mut link.input, &bytes[used..]);
+                    link.scanner = scanner;
+                    return;
+                }
+                ReplyScan::Malformed(_) => {
+                    self.break_link(l, Break::Fault(fault::INVALID_ARGUMENT), now);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Feeds an unfinished reply until it is whole. Returns how many of `bytes` belong to it, `None` when the link broke.
+    fn continue_reply(&mut self, l: u32, bytes: &[u8], now: Now) -> Option<usize> {
+        let link = &mut self.links[l as usize];
+        let mut input = std::mem::take(&mut link.input);
+        let mut scanner = std::mem::take(&mut link.scanner);
+        let mut used = 0;
+        while used < bytes.len() {
+            let before = input.len();
+            let missing = scanner.bytes_wanted().saturating_sub(before).max(GATHER_STEP);
+            let step = missing.min(bytes.len() - used);
+            self.buffers.append(&mut input, &bytes[used..used + step]);
+            match scanner.scan(&input) {
+                ReplyScan::Incomplete => used += step,
+                ReplyScan::Complete(len) => {
+                    let alive = self.reply(l, Message::gathered(&mut input, len), now);
+                    self.buffers.give(input);
+                    return alive.then_some(used + len - before);
+                }
+                ReplyScan::Malformed(_) => {
+                    self.buffers.give(input);
+                    self.break_link(l, Break::Fault(fault::INVALID_ARGUMENT), now);
+                    return None;
+                }
+            }
+        }
+        let link = &mut self.links[l as usize];
+        link.input = input;
+        link.scanner = scanner;
+        Some(used)
+    }
+
+    /// One whole reply. Returns whether the link lives on.
+    fn reply(&mut self, l: u32, reply: Message<'_>, now: Now) -> bool {
+        let link = &mut self.links[l as usize];
+        if !matches!(link.phase, Phase::Ready) {
+            return self.handshake_reply(l, reply, now);
+        }
+        let Some((owed, was_written)) = link.take_owed() else {
+            reply.discard(&mut self.buffers);
+            self.break_link(l, Break::Fault(fault::INVALID_ARGUMENT), now);
+            return false;
+        };
+        let (pool, server) = (link.pool, link.server);
+        let counts = &self.pools[pool as usize].counts(&self.counts).servers[server as usize];
+        if was_written {
+            counts.out_queue.sub(1);
+            counts.out_queue_bytes.sub(u64::from(owed.bytes));
+        } else {
+            counts.in_queue.sub(1);
+            counts.in_queue_bytes.sub(u64::from(owed.bytes));
+        }
+        if owed.request == NONE {
+            reply.discard(&mut self.buffers);
+            return true;
+        }
+        if self.requests[owed.request as usize].client != NONE {
+            counts.responses.add(1);
+            counts.response_bytes.add(reply.bytes().len() as u64);
+            self.judge(pool, server, reply.bytes(), now);
+        }
+        match owed.fragment {
+            NONE => self.deliver(owed.request, reply),
+            fragment => self.deliver_part(owed.request, fragment, reply),
+        }
+        true
+    }
+
+    /// What a delivered reply says of the server's health.
+    fn judge(&mut self, pool: u32, server: u32, reply: &[u8], now: Now) {
+        if walk::is_loading(reply) {
+            self.note_failure(pool, server, Failure::Loading, now);
+        } else if self.pools[pool as usize].servers[server as usize].health.note_reply() {
+            self.events.push(Event::Replied { pool, server });
+        }
+    }
+
+    /// A reply to AUTH or SELECT.
+    fn handshake_reply(&mut self, l: u32, reply: Message<'_>, now: Now) -> bool {
+        let link = &mut self.links[l as usize];
+        let (pool, server) = (link.pool, link.server);
+        let Phase::Handshake { steps, .. } = &mut link.phase else {
+            reply.discard(&mut self.buffers);
+            self.break_link(l, Break::Fault(fault::INVALID_ARGUMENT), now);
+            return false;
+        };
+        let Some((step, rest)) = steps.split_first() else { return true };
+        *steps = rest;
+        let done = rest.is_empty();
+        let needless = *step == Step::Auth && has_no_password(reply.bytes());
+        if needless {
+            self.events.push(Event::PasswordNotNeeded { pool, server });
+        }
+        if !needless && walk::is_error(reply.bytes()) {
+            let words = Text::new(reply.bytes().trim_ascii_end());
+            let (step, text) = match step {
+                Step::Auth => ("AUTH", fault::AUTH_REFUSED),
+                Step::Select => ("SELECT", fault::SELECT_REFUSED),
+            };
+            self.events.push(Event::HandshakeRefused { pool, server, step, reply: words });
+            reply.discard(&mut self.buffers);
+            self.break_link(l, Break::Fault(text), now);
+            return false;
+        }
+        reply.discard(&mut self.buffers);
+        if done {
+            self.link_ready(l);
+        }
+        true
+    }
+
+    /// Ends a connection: whatever it owes fails with the text of the cause.
+    pub(crate) fn break_link(&mut self, l: u32, cause: Break, now: Now) {
+        let slot = self.links[l as usize].slot;
+        self.actions.cancel_connect(slot);
+        self.actions.close.push((slot, Close::Now));
+        self.lose_link(l, cause, now);
+    }
+
+    /// The connection is gone already.
+    pub(crate) fn lose_link(&mut self, l: u32, cause: Break, now: Now) {
+        let mut link = self.links.remove(l as usize);
+        let (pool, server) = (link.pool, link.server);
+        self.slots.release(link.slot);
+        let state = &mut self.pools[pool as usize];
+        state.servers[server as usize].links[link.lane as usize] = NONE;
+        self.count_ended(&link, cause);
+        let text = match cause {
+            Break::Eof => fault::UNKNOWN,
+            Break::Fault(text) => text,
+            Break::Silent => fault::TIMED_OUT,
+        };
+        let requests = link.fifo.iter().filter(|owed| owed.request != NONE).count() as u32;
+        let established = matches!(link.phase, Phase::Ready);
+        let idle_close =
+            established && link.fifo.is_empty() && cause != Break::Fault(fault::INVALID_ARGUMENT);
+        if !idle_close {
+            self.events.push(Event::LinkBroken { pool, server, text, requests });
+            if cause != Break::Silent {
+                self.note_failure(pool, server, Failure::Broken { opened: link.opened }, now);
+            }
+            let state = &mut self.pools[pool as usize];
+            if !established && state.pool.ejection.is_none() {
+                state.servers[server as usize].health.back_off(&state.pool, text, now.mono_us);
+            }
+        }
+        for owed in std::mem::take(&mut link.fifo) {
+            self.fail(owed.request, owed.fragment, pool, text);
+        }
+        self.buffers.give(std::mem::take(&mut link.input));
+        link.output.clear(&mut self.buffers);
+        if let Phase::Handshake { output, .. } = &mut link.phase {
+            output.clear(&mut self.buffers);
+        }
+    }
+
+    fn count_ended(&self, link: &Link, cause: Break) {
+        self.counts.curr_connections.sub(1);
+        let counts =
+            &self.pools[link.pool as usize].counts(&self.counts).servers[link.server as usize];
+        match cause {
+            Break::Eof => counts.server_eof.add(1),
+            Break::Fault(fault::TIMED_OUT) | Break::Silent => {}
+            Break::Fault(_) => counts.server_err.add(1),
+        }
+        if !matches!(link.phase, Phase::Connecting) {
+            counts.server_connections.sub(1);
+        }
+        let bytes = |owed: &Owed| u64::from(owed.bytes);
+        counts.out_queue.sub(link.written as u64);
+        counts.out_queue_bytes.sub(link.fifo.iter().take(link.written).map(bytes).sum());
+        counts.in_queue.sub((link.fifo.len() - link.written) as u64);
+        counts.in_queue_bytes.sub(link.fifo.iter().skip(link.written).map(bytes).sum());
+    }
+
+    /// A request, or one fragment of it, fails with `text`.
+    pub(crate) fn fail(&mut self, request: u32, fragment: u32, pool: u32, text: &'static str) {
+        if request == NONE {
+            return;
+        }
+        if fragment != NONE {
+            self.fail_part(request, fragment, text);
+            return;
+        }
+        if self.requests[request as usize].client != NONE {
+            self.pools[pool as usize].counts(&self.counts).forward_error.add(1);
+        }
+        let mut line = std::mem::take(&mut self.scratch.fault);
+        line.clear();
+        reply::fault_line(text, &mut line);
+        self.deliver(request, Message::Lent(&line));
+        self.scratch.fault = line;
+    }
+
+    /// Answers what has waited too long and closes what stays silent. Looks at the head of each connection only; runs
+    /// when the earliest deadline set so far has passed.
+    pub(crate) fn expire(&mut self, now: Now) {
+        if now.mono_us < self.deadline {
+            return;
+        }
+        self.deadline = u64::MAX;
+        let mut expiring = std::mem::take(&mut self.scratch.links);
+        expiring.clear();
+        expiring.extend(self.links.iter().map(|(l, _)| l as u32));
+        for &l in &expiring {
+            let Some(timeout_us) = self.pools[self.links[l as usize].pool as usize].timeout_us
+            else {
+                continue;
+            };
+            if let Some(deadline) = self.expire_link(l, timeout_us, now) {
+                self.deadline = self.deadline.min(deadline);
+            }
+        }
+        self.scratch.links = expiring;
+    }
+
+    /// Expires one connection and returns when to look at it again.
+    fn expire_link(&mut self, l: u32, timeout_us: u64, now: Now) -> Option<u64> {
+        let link = &self.links[l as usize];
+        if !matches!(link.phase, Phase::Ready) {
+            let since =
+                link.fifo.front().map_or(link.opened_at, |owed| owed.at.min(link.opened_at));
+            if since + timeout_us > now.mono_us {
+                return Some(since + timeout_us);
+            }
+            self.count_timeout(link.pool, link.server);
+            self.break_link(l, Break::Fault(fault::TIMED_OUT), now);
+            return None;
+        }
+        self.expire_requests(l, timeout_us, now);
+        let link = &self.links[l as usize];
+        let next = link.fifo.get(link.late as usize).map(|owed| owed.at + timeout_us);
+        if link.late == 0 {
+            return next;
+        }
+        let silent_at = link.heard_at + timeout_us;
+        if now.mono_us >= silent_at || link.late > LATE_MAX {
+            self.break_link(l, Break::Silent, now);
+            return None;
+        }
+        Some(next.map_or(silent_at, |next| next.min(silent_at)))
+    }
+
+    /// Answers the requests of a connection that are out of time; their replies will be swallowed.
+    fn expire_requests(&mut self, l: u32, timeout_us: u64, now: Now) {
+        loop {
+            let link = &mut self.links[l as usize];
+            let late = link.late as usize;
+            let Some(owed) = link.fifo.get_mut(late) else { return };
+            if owed.at + timeout_us > now.mono_us {
+                return;
+            }
+            let (request, fragment) = (std::mem::replace(&mut owed.request, NONE), owed.fragment);
+            if link.late == 0 {
+                link.heard_at = now.mono_us;
+            }
+            link.late += 1;
+            let (pool, server) = (link.pool, link.server);
+            self.count_timeout(pool, server);
+            self.note_failure(pool, server, Failure::TimedOut { window: timeout_us }, now);
+            self.fail(request, fragment, pool, fault::TIMED_OUT);
+        }
+    }
+
+    fn count_timeout(&self, pool: u32, server: u32) {
+        self.pools[pool as usize].counts(&self.counts).servers[server as usize]
+            .server_timedout
+            .add(1);
+    }
+}
+
+impl Link {
+    /// What may be written now.
+    pub(crate) fn sendable(&self) -> &Output {
+        static NOTHING: Output = Output::empty();
+        match &self.phase {
+            Phase::Connecting => &NOTHING,
+            Phase::Handshake { output, .. } => output,
+            Phase::Ready => &self.output,
+        }
+    }
+
+    /// The request that the next reply belongs to and whether it is written whole; `None` when nothing is owed. A server
+    /// may answer a request that is still being written (to refuse it), never one that has not begun.
+    fn take_owed(&mut self) -> Option<(Owed, bool)> {
+        let begun = self.fifo.front().is_some_and(|owed| owed.begin() < self.written_bytes);
+        let owed = if begun { self.fifo.pop_front()? } else { return None };
+        let was_written = self.written > 0;
+        self.written = self.written.saturating_sub(1);
+        self.late = self.late.saturating_sub(1);
+        if self.fifo.is_empty() && self.fifo.capacity() > FIFO_KEPT_MAX {
+            self.fifo = VecDeque::new();
+        }
+        Some((owed, was_written))
+    }
+}
+
+/// `*2 <name> <argument>`.
+fn push_command(out: &mut Vec<u8>, name: &[u8], argument: &[u8]) {
+    proto::resp::encode::array_header(out, 2);
+    proto::resp::encode::bulk(out, name);
+    proto::resp::encode::bulk(out, argument);
+}
+
+/// COMPAT: Redis 6 and newer, Redis before 6 and twemproxy say in these words that AUTH was needless; 0.5 went on.
+fn has_no_password(reply: &[u8]) -> bool {
+    const NEEDLESS: [&[u8]; 2] = [b"called without any password configured", b"no password is set"];
+    NEEDLESS.iter().any(|words| reply.windows(words.len()).any(|window| window == *words))
+}

@@ -1,0 +1,259 @@
+//! One client's requests in flight: replies arrive in any order and leave in the order of the requests.
+//!
+//! Every unanswered request is a record in one slab per worker, linked to the next request of the same client. A reply
+//! for the oldest request goes straight to the client's output; any other is kept (small ones side by side in the
+//! client's stash, large ones in their own buffer) until its turn comes.
+
+use slab::Slab;
+
+use crate::buffer::Buffers;
+use crate::client::Client;
+use crate::message::Message;
+use crate::{Engine, fragment};
+
+/// No index.
+pub(crate) const NONE: u32 = u32::MAX;
+
+/// Kept replies from this size have a buffer of their own.
+const STASH_MAX: usize = 4 << 10;
+/// A stash with more dead than live bytes is compacted from this size.
+const COMPACT_MIN: usize = 16 << 10;
+/// While memory is over its ceiling, replies larger than this are replaced by an error.
+const SHED_MIN: usize = 4 << 10;
+
+/// A request that a client sent and whose reply has not been released yet.
+#[derive(Debug)]
+pub(crate) struct Request {
+    /// Index of the client, [`NONE`] once it has vanished.
+    pub(crate) client: u32,
+    /// The client's next request.
+    next: u32,
+    reply: Reply,
+}
+
+/// Where the reply of a request is.
+#[derive(Debug)]
+enum Reply {
+    /// Still to come from one server.
+    Awaited,
+    /// Still to come from several servers, or to be merged when its turn comes: index of the split.
+    Split(u32),
+    /// In the client's stash.
+    Stashed { start: u32, len: u32 },
+    /// In its own buffer.
+    Owned(Vec<u8>),
+}
+
+/// All requests of a worker.
+pub(crate) type Requests = Slab<Request>;
+
+impl Engine {
+    /// Appends a request to the pipeline of `c` whose reply will come from one server.
+    pub(crate) fn await_reply(&mut self, c: u32) -> u32 {
+        self.append_request(c, Reply::Awaited)
+    }
+
+    /// Appends a request whose reply will be merged from the fragments of `split`.
+    pub(crate) fn await_split(&mut self, c: u32, split: u32) -> u32 {
+        self.append_request(c, Reply::Split(split))
+    }
+
+    /// The split that request `r` was made into.
+    pub(crate) fn split_of(&self, r: u32) -> u32 {
+        match self.requests[r as usize].reply {
+            Reply::Split(split) => split,
+            _ => unreachable!("only the fragments of a split are owed with a fragment's index"),
+        }
+    }
+
+    fn append_request(&mut self, c: u32, reply: Reply) -> u32 {
+        let r = self.requests.insert(Request { client: c, next: NONE, reply }) as u32;
+        let client = &mut self.clients[c as usize];
+        if client.tail == NONE {
+            client.head = r;
+        } else {
+            self.requests[client.tail as usize].next = r;
+        }
+        client.tail = r;
+        client.pending += 1;
+        r
+    }
+
+    /// A reply made by the proxy for the request just read from `c`.
+    pub(crate) fn answer(&mut self, c: u32, reply: &[u8]) {
+        if self.clients[c as usize].head == NONE {
+            self.clients[c as usize].output.push(reply, &mut self.buffers);
+            self.flush_client(c);
+            return;
+        }
+        let r = self.append_request(c, Reply::Awaited);
+        self.keep(c, r, Message::Lent(reply));
+    }
+
+    /// The reply to request `r` has arrived whole.
+    pub(crate) fn deliver(&mut self, r: u32, reply: Message<'_>) {
+        let c = self.requests[r as usize].client;
+        if c == NONE {
+            self.requests.remove(r as usize);
+            reply.discard(&mut self.buffers);
+            return;
+        }
+        let reply = self.shed_if_over(reply);
+        if self.clients[c as usize].head != r {
+            self.keep(c, r, reply);
+            return;
+        }
+        let client = &mut self.clients[c as usize];
+        reply.push_to(&mut client.output, &mut self.buffers);
+        client.pop_head(self.requests.remove(r as usize).next);
+        self.release(c);
+    }
+
+    /// All fragments of request `r` are answered.
+    pub(crate) fn deliver_split(&mut self, r: u32, split: u32) {
+        let c = self.requests[r as usize].client;
+        if c == NONE {
+            self.requests.remove(r as usize);
+            self.drop_split(split);
+        } else if self.clients[c as usize].head == r {
+            self.release(c);
+        }
+    }
+
+    /// Moves every reply whose turn has come to the client's output.
+    fn release(&mut self, c: u32) {
+        let client = &mut self.clients[c as usize];
+        while client.head != NONE {
+            let request = &mut self.requests[client.head as usize];
+            match &mut request.reply {
+                Reply::Awaited => break,
+                Reply::Stashed { start, len } => {
+                    let range = *start as usize..(*start + *len) as usize;
+                    client.output.push(&client.stash[range], &mut self.buffers);
+                    client.stash_live -= *len;
+                }
+                Reply::Owned(buffer) => {
+                    client.kept_bytes -= buffer.len();
+                    client.output.push_owned(std::mem::take(buffer));
+                }
+                Reply::Split(split) => {
+                    if !self.splits[*split as usize].is_complete() {
+                        break;
+                    }
+                    fragment::merge(
+                        &mut self.splits[*split as usize],
+                        &mut client.output,
+                        &mut self.buffers,
+                    );
+                    let split = *split;
+                    fragment::recycle(
+                        &mut self.splits,
+                        split,
+                        &mut self.spare_splits,
+                        &mut self.buffers,
+                    );
+                }
+            }
+            let next = self.requests.remove(client.head as usize).next;
+            client.pop_head(next);
+        }
+        client.trim_stash(&mut self.buffers);
+        self.flush_client(c);
+        self.resume_if_drained(c);
+    }
+
+    /// Keeps a reply whose turn has not come.
+    fn keep(&mut self, c: u32, r: u32, reply: Message<'_>) {
+        let len = reply.bytes().len();
+        let kept = if len >= STASH_MAX {
+            self.clients[c as usize].kept_bytes += len;
+            Reply::Owned(reply.into_buffer(&mut self.buffers))
+        } else {
+            self.compact_stash(c);
+            let client = &mut self.clients[c as usize];
+            let start = client.stash.len() as u32;
+            self.buffers.append(&mut client.stash, reply.bytes());
+            client.stash_live += len as u32;
+            reply.discard(&mut self.buffers);
+            Reply::Stashed { start, len: len as u32 }
+        };
+        self.requests[r as usize].reply = kept;
+    }
+
+    /// Squeezes released replies out of a stash that never drains because its client never stops pipelining.
+    fn compact_stash(&mut self, c: u32) {
+        let client = &mut self.clients[c as usize];
+        if client.stash.len() < COMPACT_MIN || client.stash_live as usize * 2 > client.stash.len() {
+            return;
+        }
+        let mut squeezed = self.buffers.take(client.stash_live as usize);
+        let mut r = client.head;
+        while r != NONE {
+            let request = &mut self.requests[r as usize];
+            if let Reply::Stashed { start, len } = &mut request.reply {
+                let range = *start as usize..(*start + *len) as usize;
+                *start = squeezed.len() as u32;
+                squeezed.extend_from_slice(&client.stash[range]);
+            }
+            r = request.next;
+        }
+        self.buffers.give(std::mem::replace(&mut client.stash, squeezed));
+    }
+
+    /// Replaces a large reply by an error while the worker holds more than it may.
+    fn shed_if_over<'m>(&mut self, reply: Message<'m>) -> Message<'m> {
+        if reply.bytes().len() < SHED_MIN || !self.is_over_memory() {
+            return reply;
+        }
+        self.counts.shed.add(1);
+        reply.discard(&mut self.buffers);
+        Message::Lent(crate::reply::MEMORY_REPLY)
+    }
+
+    /// The client of these requests is gone: their replies will be dropped when they come.
+    pub(crate) fn abandon(&mut self, mut r: u32) {
+        while r != NONE {
+            let request = &mut self.requests[r as usize];
+            let next = request.next;
+            request.client = NONE;
+            match &mut request.reply {
+                Reply::Awaited => {}
+                Reply::Split(split) => {
+                    let split = *split;
+                    if self.splits[split as usize].is_complete() {
+                        self.requests.remove(r as usize);
+                        self.drop_split(split);
+                    }
+                }
+                Reply::Stashed { .. } => drop(self.requests.remove(r as usize)),
+                Reply::Owned(buffer) => {
+                    self.buffers.give(std::mem::take(buffer));
+                    self.requests.remove(r as usize);
+                }
+            }
+            r = next;
+        }
+    }
+
+    fn drop_split(&mut self, split: u32) {
+        fragment::recycle(&mut self.splits, split, &mut self.spare_splits, &mut self.buffers);
+    }
+}
+
+impl Client {
+    /// The oldest request has been answered.
+    fn pop_head(&mut self, next: u32) {
+        self.head = next;
+        if next == NONE {
+            self.tail = NONE;
+        }
+        self.pending -= 1;
+    }
+
+    /// Gives the stash back as soon as no kept reply is in it.
+    fn trim_stash(&mut self, buffers: &mut Buffers) {
+        if self.stash_live == 0 && self.stash.capacity() != 0 {
+            buffers.give(std::mem::take(&mut self.stash));
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! A pool at run time: its table of live servers, their health and their connections.
+
+use std::sync::Arc;
+
+use sharding::{Node, Sharder};
+
+use crate::actions::Event;
+use crate::counters::{PoolCounts, WorkerCounts};
+use crate::health::{Failure, Health};
+use crate::pipeline::NONE;
+use crate::topology::Pool;
+use crate::{Engine, Now};
+
+/// One pool as one worker sees it.
+#[derive(Debug)]
+pub(crate) struct PoolState {
+    index: usize,
+    pub(crate) pool: Arc<Pool>,
+    pub(crate) sharder: Sharder,
+    pub(crate) servers: Vec<ServerState>,
+    pub(crate) timeout_us: Option<u64>,
+    /// When the first ejected server may return.
+    next_rebuild: Option<u64>,
+    /// No server was live at the last rebuild.
+    is_dead: bool,
+    /// Commands already warned about.
+    pub(crate) cross_shard_told: Vec<&'static str>,
+}
+
+/// One server as one worker sees it.
+#[derive(Debug)]
+pub(crate) struct ServerState {
+    pub(crate) health: Health,
+    /// `server_connections` lanes: the connection of each, [`NONE`] while it has none.
+    pub(crate) links: Box<[u32]>,
+}
+
+impl PoolState {
+    pub(crate) fn new(index: usize, pool: &Arc<Pool>) -> PoolState {
+        let node = |server: &'_ crate::topology::Server| (server.name.clone(), server.weight);
+        let named: Vec<_> = pool.servers.iter().map(node).collect();
+        let nodes: Vec<_> = named
+            .iter()
+            .map(|(name, weight)| Node { name: name.as_bytes(), weight: *weight })
+            .collect();
+        let lanes = pool.server_connections.max(1) as usize;
+        let server = |_| ServerState { health: Health::default(), links: vec![NONE; lanes].into() };
+        PoolState {
+            index,
+            pool: Arc::clone(pool),
+            sharder: Sharder::new(pool.hash, pool.hash_tag, pool.distribution, &nodes),
+            servers: pool.servers.iter().map(server).collect(),
+            timeout_us: pool.timeout.map(|timeout| timeout.as_micros() as u64),
+            next_rebuild: None,
+            is_dead: false,
+            cross_shard_told: Vec::new(),
+        }
+    }
+
+    /// The counts of this pool.
+    pub(crate) fn counts<'c>(&self, counts: &'c WorkerCounts) -> &'c PoolCounts {
+        &counts.pools[self.index]
+    }
+
+    /// Whether a key decides which server a request goes to.
+    pub(crate) fn is_hashed(&self) -> bool {
+        self.servers.len() > 1 && self.pool.distribution != sharding::Distribution::Random
+    }
+}
+
+impl Engine {
+    /// Opens one connection to each server of a pool that asks for it, as in 0.5.
+    pub(crate) fn preconnect(&mut self, pool: u32, now: Now) {
+        if !self.pools[pool as usize].pool.preconnect {
+            return;
+        }
+        for server in 0..self.pools[pool as usize].servers.len() as u32 {
+            self.open_link(pool, server, 0, now);
+        }
+    }
+
+    /// Returns ejected servers whose time has come, then tells whether the pool has any server.
+    pub(crate) fn is_any_server_live(&mut self, pool: u32, now: Now) -> bool {
+        if self.pools[pool as usize].next_rebuild.is_some_and(|at| now.mono_us > at) {
+            self.rebuild(pool, now);
+        }
+        !self.pools[pool as usize].is_dead
+    }
+
+    /// Builds the table of live servers anew. When none is live the old table stays and requests are refused.
+    fn rebuild(&mut self, pool: u32, now: Now) {
+        let state = &mut self.pools[pool as usize];
+        let ejected = |servers: &[ServerState]| {
+            servers.iter().filter(|s| s.health.retry_at.is_some()).count()
+        };
+        let before = ejected(&state.servers);
+        let live: Vec<bool> = state
+            .servers
+            .iter_mut()
+            .map(|server| server.health.restore_if_due(now.mono_us))
+            .collect();
+        state.is_dead = !live.contains(&true);
+        if !state.is_dead {
+            state.sharder.rebuild(&live);
+        }
+        state.next_rebuild = state.servers.iter().filter_map(|server| server.health.retry_at).min();
+        let restored = before.saturating_sub(ejected(&state.servers)) as u32;
+        if restored > 0 {
+            self.events.push(Event::Restored { pool, servers: restored });
+        }
+    }
+
+    /// Counts a failure of a server and ejects it when it is one too many.
+    pub(crate) fn note_failure(&mut self, pool: u32, server: u32, failure: Failure, now: Now) {
+        self.last_event += 1;
+        let state = &mut self.pools[pool as usize];
+        let health = &mut state.servers[server as usize].health;
+        if !health.note(failure, now.mono_us, self.last_event) {
+            return;
+        }
+        let Some(ejection) = state.pool.ejection else { return };
+        if !health.is_over(&ejection) {
+            self.events.push(Event::Failed { pool, server });
+            return;
+        }
+        let retry_at = now.mono_us + ejection.retry_timeout.as_micros() as u64;
+        state.counts(&self.counts).server_ejects.add(1);
+        state.counts(&self.counts).servers[server as usize].server_ejected_at.set(now.wall_us);
+        self.events.push(Event::Ejected { pool, server, retry_at });
+        self.eject(pool, server, retry_at, now);
+    }
+
+    fn eject(&mut self, pool: u32, server: u32, retry_at: u64, now: Now) {
+        self.pools[pool as usize].servers[server as usize].health.eject_until(retry_at);
+        self.rebuild(pool, now);
+    }
+
+    /// Another worker told of its [`Event::Failed`], [`Event::Replied`] or [`Event::Ejected`]; other events are ignored.
+    pub fn heed(&mut self, event: &Event, now: Now) {
+        match *event {
+            Event::Failed { pool, server } => {
+                self.last_event += 1;
+                let event = self.last_event;
+                if let Some(health) = self.health_of(pool, server) {
+                    health.count(now.mono_us, event);
+                }
+            }
+            Event::Replied { pool, server } => {
+                if let Some(health) = self.health_of(pool, server) {
+                    health.note_reply();
+                }
+            }
+            Event::Ejected { pool, server, retry_at }
+                if self.health_of(pool, server).is_some_and(|health| health.retry_at.is_none()) =>
+            {
+                self.eject(pool, server, retry_at, now);
+            }
+            _ => {}
+        }
+    }
+
+    fn health_of(&mut self, pool: u32, server: u32) -> Option<&mut Health> {
+        let server = self.pools.get_mut(pool as usize)?.servers.get_mut(server as usize)?;
+        Some(&mut server.health)
+    }
+}

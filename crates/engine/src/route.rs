@@ -1,0 +1,310 @@
+//! From a scanned request to the server connections that carry it.
+//!
+//! Command row (arity, policy) → key → hash tag, hash, distribution → shard → connection. What cannot be forwarded is
+//! answered here, in its place in the client's pipeline.
+
+use proto::Span;
+use proto::resp::command::{self, Command, Policy};
+
+use crate::actions::{Event, Text};
+use crate::fragment::{Part, Split};
+use crate::message::Message;
+use crate::pipeline::NONE;
+use crate::reply::{self, fault};
+use crate::topology::CrossShard;
+use crate::{Engine, Now};
+
+impl Engine {
+    /// Serves one request of client `c`: forwards it, splits it or answers it.
+    pub(crate) fn route(&mut self, c: u32, request: Message<'_>, args: &[Span], now: Now) {
+        let command = match command::resolve(request.bytes(), args) {
+            Ok(command) => command,
+            Err(rejection) => return self.reject(c, rejection, request, args),
+        };
+        if !self.is_allowed(c, command) {
+            request.discard(&mut self.buffers);
+            return self.answer(c, reply::NO_AUTH);
+        }
+        match command.policy_for(request.bytes(), args) {
+            Policy::Local(local) => {
+                self.answer_locally(c, local, command, request.bytes(), args, now);
+                request.discard(&mut self.buffers);
+            }
+            Policy::Unsupported(_) => {
+                request.discard(&mut self.buffers);
+                self.answer_with(c, |out| reply::unsupported(command.name, out));
+            }
+            policy => self.send(c, command, policy, request, args, now),
+        }
+    }
+
+    /// A request that no command row accepts.
+    fn reject(
+        &mut self,
+        c: u32,
+        rejection: command::Rejection,
+        request: Message<'_>,
+        args: &[Span],
+    ) {
+        if rejection == command::Rejection::UnknownCommand {
+            let pool = self.clients[c as usize].pool;
+            let name = args.first().map_or(&[][..], |name| name.of(request.bytes()));
+            self.events.push(Event::UnknownCommand { pool, command: Text::new(name) });
+        }
+        self.answer_with(c, |out| rejection.write_reply(request.bytes(), args, out));
+        request.discard(&mut self.buffers);
+    }
+
+    /// Answers with what `write` appends to an empty buffer.
+    pub(crate) fn answer_with(&mut self, c: u32, write: impl FnOnce(&mut Vec<u8>)) {
+        let mut out = std::mem::take(&mut self.scratch.reply);
+        out.clear();
+        write(&mut out);
+        self.answer(c, &out);
+        self.scratch.reply = out;
+    }
+
+    /// Whether the pool's password, if it has one, was presented or is not needed for this command.
+    fn is_allowed(&self, c: u32, command: &Command) -> bool {
+        use command::Local;
+        let client = &self.clients[c as usize];
+        client.session.authenticated
+            || self.pools[client.pool as usize].pool.redis_auth.is_none()
+            || matches!(
+                command.policy,
+                Policy::Local(Local::Auth | Local::Hello | Local::Quit | Local::Reset)
+            )
+    }
+
+    /// Sends a request to the shards of its keys.
+    fn send(
+        &mut self,
+        c: u32,
+        command: &'static Command,
+        policy: Policy,
+        request: Message<'_>,
+        args: &[Span],
+        now: Now,
+    ) {
+        let pool = self.clients[c as usize].pool;
+        if self.is_over_memory() {
+            self.counts.shed.add(1);
+            request.discard(&mut self.buffers);
+            return self.answer(c, reply::MEMORY);
+        }
+        if !self.is_any_server_live(pool, now) {
+            return self.refuse_request(c, pool, fault::CONNECTION_REFUSED, request);
+        }
+        match policy {
+            Policy::Split(kind) if args.len() > 2 => self.split(c, kind, request, args, now),
+            Policy::Keyless => {
+                let shard = self.pools[pool as usize].sharder.keyless_shard(|| self.random.next());
+                self.forward(c, shard as u32, request, now);
+            }
+            _ => self.send_whole(c, command, request, args, now),
+        }
+    }
+
+    /// Sends a request to the shard of its first key, checked against its other keys.
+    fn send_whole(
+        &mut self,
+        c: u32,
+        command: &'static Command,
+        request: Message<'_>,
+        args: &[Span],
+        now: Now,
+    ) {
+        let pool = self.clients[c as usize].pool;
+        let Some(first) = command.first_key(request.bytes(), args) else {
+            let shard = self.pools[pool as usize].sharder.keyless_shard(|| self.random.next());
+            return self.forward(c, shard as u32, request, now);
+        };
+        let shard = self.shard_of(pool, request.bytes(), args, first);
+        if !command.is_single_key() && !self.keys_agree(c, command, &request, args, shard) {
+            request.discard(&mut self.buffers);
+            return;
+        }
+        self.forward(c, shard, request, now);
+    }
+
+    fn shard_of(&mut self, pool: u32, request: &[u8], args: &[Span], key: usize) -> u32 {
+        let key = args.get(key).map_or(&[][..], |key| key.of(request));
+        self.pools[pool as usize].sharder.shard(key, || self.random.next()) as u32
+    }
+
+    /// Whether a command of several keys may go to `shard`; answers the client when it may not.
+    fn keys_agree(
+        &mut self,
+        c: u32,
+        command: &'static Command,
+        request: &Message<'_>,
+        args: &[Span],
+        shard: u32,
+    ) -> bool {
+        let pool = self.clients[c as usize].pool;
+        let state = &self.pools[pool as usize];
+        let tolerant = command.known_to_0_5 && state.pool.cross_shard == CrossShard::FirstKey;
+        let mut keys = std::mem::take(&mut self.scratch.keys);
+        keys.clear();
+        let found = command.keys(request.bytes(), args, &mut keys);
+        let sharder = &state.sharder;
+        let elsewhere = |key: &u32| {
+            let key = args.get(*key as usize).map_or(&[][..], |key| key.of(request.bytes()));
+            sharder.shard(key, || 0) as u32 != shard
+        };
+        let crosses = state.is_hashed() && keys.iter().any(elsewhere);
+        self.scratch.keys = keys;
+        match found {
+            Err(rejection) if !tolerant => {
+                self.answer_with(c, |out| rejection.write_reply(out));
+                false
+            }
+            _ if crosses && !tolerant => {
+                self.answer(c, reply::CROSS_SLOT);
+                false
+            }
+            _ => {
+                if crosses {
+                    self.note_cross_shard(pool, command);
+                }
+                true
+            }
+        }
+    }
+
+    fn note_cross_shard(&mut self, pool: u32, command: &'static Command) {
+        let state = &mut self.pools[pool as usize];
+        state.counts(&self.counts).cross_shard.add(1);
+        if !state.cross_shard_told.contains(&command.name) {
+            state.cross_shard_told.push(command.name);
+            self.events.push(Event::CrossShard { pool, command: command.name });
+        }
+    }
+
+    /// Sends a whole request to one shard.
+    fn forward(&mut self, c: u32, shard: u32, request: Message<'_>, now: Now) {
+        let client = &self.clients[c as usize];
+        let (pool, affinity) = (client.pool, client.affinity);
+        match self.link_for(pool, shard, affinity, now) {
+            Err(text) => self.refuse_request(c, pool, text, request),
+            Ok(l) => {
+                let bytes = request.bytes().len();
+                let r = self.await_reply(c);
+                let (output, buffers) = self.link_output(l);
+                request.push_to(output, buffers);
+                self.owe(l, r, NONE, bytes, now);
+            }
+        }
+    }
+
+    /// Answers a request that cannot be sent.
+    fn refuse_request(&mut self, c: u32, pool: u32, text: &'static str, request: Message<'_>) {
+        request.discard(&mut self.buffers);
+        self.pools[pool as usize].counts(&self.counts).forward_error.add(1);
+        self.answer_with(c, |out| reply::fault_line(text, out));
+    }
+
+    /// Groups the keys by shard and sends one fragment to each.
+    fn split(
+        &mut self,
+        c: u32,
+        kind: command::Split,
+        request: Message<'_>,
+        args: &[Span],
+        now: Now,
+    ) {
+        let mut split = self.spare_splits.pop().unwrap_or_else(|| Split::new(kind));
+        split.reuse(kind);
+        self.group_keys(c, &mut split, request.bytes(), args);
+        if let [only] = &split.parts[..] {
+            let shard = only.shard;
+            split.parts.clear();
+            split.order.clear();
+            self.spare_splits.push(split);
+            return self.forward(c, shard, request, now);
+        }
+        split.open_all();
+        let s = self.splits.insert(split) as u32;
+        let r = self.await_split(c, s);
+        self.open_fragments(c, s, kind, now);
+        self.fill_fragments(s, kind, request.bytes(), args);
+        request.discard(&mut self.buffers);
+        self.owe_fragments(c, s, r, now);
+    }
+
+    /// Finds the part of every key.
+    fn group_keys(&mut self, c: u32, split: &mut Split, request: &[u8], args: &[Span]) {
+        let state = &self.pools[self.clients[c as usize].pool as usize];
+        let part_of_shard = &mut self.scratch.part_of_shard;
+        part_of_shard.clear();
+        part_of_shard.resize(state.servers.len(), NONE);
+        for key in args[1..].iter().step_by(1 + split.values_per_key()) {
+            let shard = state.sharder.shard(key.of(request), || self.random.next());
+            let part = &mut part_of_shard[shard];
+            if *part == NONE {
+                *part = split.parts.len() as u32;
+                split.parts.push(Part::new(shard as u32));
+            }
+            split.parts[*part as usize].keys += 1;
+            split.order.push(*part);
+        }
+    }
+
+    /// Finds a connection for every part and begins its fragment there.
+    fn open_fragments(&mut self, c: u32, s: u32, kind: command::Split, now: Now) {
+        let client = &self.clients[c as usize];
+        let (pool, affinity) = (client.pool, client.affinity);
+        let mut head = std::mem::take(&mut self.scratch.fault);
+        for part in 0..self.splits[s as usize].parts.len() {
+            let shard = self.splits[s as usize].parts[part].shard;
+            let link = self.link_for(pool, shard, affinity, now);
+            let part = &mut self.splits[s as usize].parts[part];
+            match link {
+                Err(text) => part.refuse(text),
+                Ok(l) => {
+                    head.clear();
+                    let arguments = 1 + part.keys as usize * (1 + kind.values_per_key());
+                    proto::resp::encode::array_header(&mut head, arguments);
+                    proto::resp::encode::bulk(&mut head, kind.name().as_bytes());
+                    part.link = l;
+                    part.bytes = head.len();
+                    self.links[l as usize].output.push(&head, &mut self.buffers);
+                }
+            }
+        }
+        self.scratch.fault = head;
+    }
+
+    /// Appends every key, with its values, to the fragment of its part.
+    fn fill_fragments(&mut self, s: u32, kind: command::Split, request: &[u8], args: &[Span]) {
+        let split = &mut self.splits[s as usize];
+        let per_key = 1 + kind.values_per_key();
+        for (i, part) in split.order.iter().enumerate() {
+            let part = &mut split.parts[*part as usize];
+            let Some(link) = self.links.get_mut(part.link as usize) else { continue };
+            let first = 1 + i * per_key;
+            // The bulk strings of a key and its values lie side by side: from the end of the argument before to the
+            // line end behind the last one.
+            let begin = args[first - 1].end as usize + 2;
+            let end = args[first + per_key - 1].end as usize + 2;
+            let bulks = &request[begin..end];
+            link.output.push(bulks, &mut self.buffers);
+            part.bytes += bulks.len();
+        }
+    }
+
+    /// Queues the fragments; parts without a connection fail at once.
+    fn owe_fragments(&mut self, c: u32, s: u32, r: u32, now: Now) {
+        let pool = self.clients[c as usize].pool;
+        let parts = self.splits[s as usize].parts.len();
+        self.pools[pool as usize].counts(&self.counts).fragments.add(parts as u64);
+        for fragment in 0..parts {
+            let part = &self.splits[s as usize].parts[fragment];
+            if part.link != NONE {
+                let (link, bytes) = (part.link, part.bytes);
+                self.owe(link, r, fragment as u32, bytes, now);
+            }
+        }
+        self.settle_refused(r, s);
+    }
+}

@@ -1,0 +1,95 @@
+//! What the system grants this process: open files and cores. Apart because the arithmetic is worth testing alone.
+
+use std::num::NonZero;
+
+use rustix::process::{Resource, getrlimit, setrlimit};
+
+/// Descriptors kept for everything that is no connection: log, pid file, event loops, statistics. 0.5 keeps as many.
+pub const FILES_RESERVED: u64 = 32;
+
+/// Raises the number of files this process may have open to its hard limit and returns the number that holds then,
+/// `u64::MAX` for no limit. Never fails: where raising is refused, the old number holds.
+#[must_use]
+pub fn raise_open_files() -> u64 {
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        limit.current = limit.maximum;
+        // Some systems call the hard limit infinite and still have a ceiling: what they refuse stays as it was.
+        let _ = setrlimit(Resource::Nofile, limit);
+    }
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
+/// How the open files are shared out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileBudget {
+    /// What the system grants.
+    pub files: u64,
+    /// Connections to servers when every one of them is up, listeners included as in 0.5.
+    pub servers: u64,
+    /// What is left for clients.
+    pub clients: u64,
+}
+
+impl FileBudget {
+    /// Shares out `files`, of which servers and listeners need `servers`. Never below zero: 0.5 wraps around here and
+    /// loses its limit.
+    #[must_use]
+    pub fn new(files: u64, servers: u64) -> FileBudget {
+        let clients = files.saturating_sub(servers).saturating_sub(FILES_RESERVED);
+        FileBudget { files, servers, clients }
+    }
+
+    /// Whether clients have fewer descriptors than servers do or than a handful: then the limit ought to be raised.
+    #[must_use]
+    pub fn is_tight(&self) -> bool {
+        self.clients < self.servers.max(FILES_RESERVED)
+    }
+}
+
+/// The cores this process may use, by its affinity and its control group's quota; 1 when the system does not say.
+#[must_use]
+pub fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZero::get)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_soft_limit_ends_at_the_hard_one() {
+        let raised = raise_open_files();
+        let limit = getrlimit(Resource::Nofile);
+        assert_eq!(limit.current, limit.maximum);
+        assert_eq!(raised, limit.maximum.unwrap_or(u64::MAX));
+    }
+
+    #[test]
+    fn clients_have_what_servers_and_the_reserve_leave() {
+        assert_eq!(FileBudget::new(20_000, 3).clients, 19_965);
+        assert_eq!(FileBudget::new(u64::MAX, 3).clients, u64::MAX - 35);
+        assert!(!FileBudget::new(1024, 100).is_tight());
+    }
+
+    #[test]
+    fn too_small_a_limit_leaves_no_clients_rather_than_billions() {
+        let budget = FileBudget::new(64, 100);
+        assert_eq!(budget.clients, 0);
+        assert!(budget.is_tight());
+        assert!(FileBudget::new(128, 65).is_tight(), "31 clients");
+    }
+
+    #[test]
+    fn there_is_a_core_and_affinity_counts() {
+        assert!(cores() >= 1);
+        #[cfg(target_os = "linux")]
+        {
+            let output = |command: &str| {
+                std::process::Command::new("sh").args(["-c", command]).output().unwrap()
+            };
+            let nproc = String::from_utf8(output("nproc").stdout).unwrap();
+            assert!(cores() <= nproc.trim().parse::<usize>().unwrap(), "more than {nproc}");
+        }
+    }
+}

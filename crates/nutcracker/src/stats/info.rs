@@ -1,0 +1,144 @@
+//! The text of INFO: what the proxy knows about itself, in the form Redis clients read.
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+use engine::Environment;
+use engine::counters::{PoolCounts, ServerCounts, WorkerCounts};
+use engine::topology::Topology;
+use reactor::Clock;
+
+use crate::worker::Shared;
+
+/// Redis version whose commands the proxy's table describes; clients choose their dialect by it.
+const REDIS_VERSION: &str = "7.2.0";
+
+/// Reads the counts of all workers.
+pub struct Info {
+    topology: Arc<Topology>,
+    counts: Vec<Arc<WorkerCounts>>,
+    shared: Arc<Shared>,
+    clock: Clock,
+    started_us: u64,
+}
+
+/// One section: its heading and what writes its lines.
+type Section = (&'static str, fn(&Info, &mut String) -> std::fmt::Result);
+
+const SECTIONS: [Section; 6] = [
+    ("Server", Info::server),
+    ("Clients", Info::clients),
+    ("Memory", Info::memory),
+    ("Stats", Info::stats),
+    ("Proxy", Info::proxy),
+    ("Keyspace", |_, _| Ok(())),
+];
+
+impl Info {
+    /// For the workers that count into `counts`.
+    #[must_use]
+    pub fn new(
+        topology: &Arc<Topology>,
+        counts: &[Arc<WorkerCounts>],
+        shared: &Arc<Shared>,
+        clock: Clock,
+    ) -> Info {
+        Info {
+            topology: Arc::clone(topology),
+            counts: counts.to_vec(),
+            shared: Arc::clone(shared),
+            clock,
+            started_us: clock.mono_us(),
+        }
+    }
+
+    fn sum(&self, count: impl Fn(&WorkerCounts) -> u64) -> u64 {
+        self.counts.iter().map(|counts| count(counts)).fold(0, u64::wrapping_add)
+    }
+
+    fn pool_sum(&self, pool: usize, count: impl Fn(&PoolCounts) -> u64) -> u64 {
+        self.sum(|worker| count(&worker.pools[pool]))
+    }
+
+    fn server_sum(&self, count: impl Fn(&ServerCounts) -> u64) -> u64 {
+        self.sum(|worker| worker.pools.iter().flat_map(|pool| &pool.servers).map(&count).sum())
+    }
+
+    fn server(&self, text: &mut String) -> std::fmt::Result {
+        let uptime = (self.clock.mono_us() - self.started_us) / 1_000_000;
+        write!(text, "redis_version:{REDIS_VERSION}\r\n")?;
+        write!(text, "redis_mode:standalone\r\n")?;
+        write!(text, "proxy:nutcracker\r\n")?;
+        write!(text, "proxy_version:{}\r\n", env!("CARGO_PKG_VERSION"))?;
+        write!(text, "process_id:{}\r\n", std::process::id())?;
+        write!(text, "uptime_in_seconds:{uptime}\r\n")
+    }
+
+    fn clients(&self, text: &mut String) -> std::fmt::Result {
+        write!(text, "connected_clients:{}\r\n", self.sum(|worker| worker.clients.value()))
+    }
+
+    fn memory(&self, text: &mut String) -> std::fmt::Result {
+        write!(text, "buffered_bytes:{}\r\n", self.sum(|worker| worker.buffered_bytes.value()))
+    }
+
+    fn stats(&self, text: &mut String) -> std::fmt::Result {
+        let of_pools = |count: fn(&PoolCounts) -> u64| {
+            self.sum(|worker| worker.pools.iter().map(count).fold(0, u64::wrapping_add))
+        };
+        let lines = [
+            ("total_connections", self.sum(|worker| worker.total_connections.value())),
+            ("curr_connections", self.sum(|worker| worker.curr_connections.value())),
+            ("requests", self.server_sum(|server| server.requests.value())),
+            ("responses", self.server_sum(|server| server.responses.value())),
+            ("local_replies", self.sum(|worker| worker.local_replies.value())),
+            ("forward_error", of_pools(|pool| pool.forward_error.value())),
+            ("client_err", of_pools(|pool| pool.client_err.value())),
+            ("client_eof", of_pools(|pool| pool.client_eof.value())),
+            ("server_ejects", of_pools(|pool| pool.server_ejects.value())),
+            ("server_err", self.server_sum(|server| server.server_err.value())),
+            ("server_eof", self.server_sum(|server| server.server_eof.value())),
+            ("server_timedout", self.server_sum(|server| server.server_timedout.value())),
+            ("server_connections", self.server_sum(|server| server.server_connections.value())),
+            ("shed", self.sum(|worker| worker.shed.value())),
+        ];
+        lines.iter().try_for_each(|(name, value)| write!(text, "{name}:{value}\r\n"))
+    }
+
+    fn proxy(&self, text: &mut String) -> std::fmt::Result {
+        write!(text, "workers:{}\r\n", self.counts.len())?;
+        for worker in 0..self.counts.len() {
+            write!(text, "worker{worker}_clients:{}\r\n", self.shared.clients_of(worker))?;
+        }
+        for (i, pool) in self.topology.pools.iter().enumerate() {
+            let clients = self.pool_sum(i, |pool| pool.client_connections.value());
+            let crossed = self.pool_sum(i, |pool| pool.cross_shard.value());
+            let split = self.pool_sum(i, |pool| pool.fragments.value());
+            let servers = pool.servers.len();
+            let name = &pool.name;
+            write!(
+                text,
+                "pool_{name}:servers={servers},clients={clients},fragments={split},cross_shard={crossed}\r\n"
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl Environment for Info {
+    fn info(&self, section: Option<&[u8]>, text: &mut String) {
+        let all = section.is_none_or(|name| {
+            ["default", "all", "everything"]
+                .iter()
+                .any(|word| name.eq_ignore_ascii_case(word.as_bytes()))
+        });
+        for (name, write_lines) in SECTIONS {
+            if all || section.is_some_and(|wanted| wanted.eq_ignore_ascii_case(name.as_bytes())) {
+                let separator = if text.is_empty() { "" } else { "\r\n" };
+                // Writing to a string does not fail.
+                let _ = write!(text, "{separator}# {name}\r\n");
+                let _ = write_lines(self, text);
+            }
+        }
+    }
+}

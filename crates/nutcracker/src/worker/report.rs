@@ -1,0 +1,76 @@
+//! What happened in a worker, in the words that operators of twemproxy grep for.
+
+use engine::Event;
+use engine::topology::{Pool, Topology};
+
+/// Logs one event.
+pub(super) fn log(event: &Event, topology: &Topology) {
+    let pool_at = |pool: u32| &*topology.pools[pool as usize];
+    match *event {
+        Event::Failed { .. } | Event::Replied { .. } => {}
+        Event::Ejected { pool, server, .. } => {
+            let p = pool_at(pool);
+            let seconds = p.ejection.map_or(0, |ejection| ejection.retry_timeout.as_secs());
+            let name = &p.name;
+            let server = server_at(p, server);
+            log::warn!(
+                "update pool {pool} '{name}' to delete server '{server}' for next {seconds} secs"
+            );
+        }
+        Event::Restored { pool, servers } => {
+            log::warn!("update pool {pool} '{}' to add {servers} servers", pool_at(pool).name);
+        }
+        Event::LinkBroken { pool, server, text, requests } => {
+            let p = pool_at(pool);
+            let (name, server) = (&p.name, server_at(p, server));
+            log::warn!("close s '{server}' in pool '{name}', {requests} requests failed: {text}");
+        }
+        Event::HandshakeRefused { pool, server, step, reply } => {
+            let p = pool_at(pool);
+            let (name, server) = (&p.name, server_at(p, server));
+            let reply = reply.as_str().trim_start_matches('-');
+            let fix = match step {
+                "SELECT" => format!(
+                    "check redis_db: {} against the server's number of databases",
+                    p.redis_db
+                ),
+                _ => "check redis_auth against the server's password".into(),
+            };
+            log::error!(
+                "{step} failed on {name} | {server}: {reply}; nothing is sent to this server, {fix}"
+            );
+        }
+        Event::PasswordNotNeeded { pool, server } => {
+            let p = pool_at(pool);
+            let (name, server) = (&p.name, server_at(p, server));
+            log::warn!("AUTH on {name} | {server}: the server has no password, it is used without");
+        }
+        Event::CrossShard { pool, command } => {
+            let name = &pool_at(pool).name;
+            log::warn!(
+                "'{command}' in pool '{name}' has keys on several shards and goes to the shard of the first; \
+                 set 'cross_shard: error' to refuse it"
+            );
+        }
+        Event::UnknownCommand { pool, command } => {
+            log::warn!(
+                "parsed unsupported command '{}' in pool '{}'",
+                command.as_str(),
+                pool_at(pool).name
+            );
+        }
+        Event::Malformed { pool, reason } => {
+            log::warn!("close c in pool '{}': {reason}", pool_at(pool).name);
+        }
+        Event::IncompleteRequest { pool, bytes } => {
+            log::warn!(
+                "eof c in pool '{}' discarding incomplete req len {bytes}",
+                pool_at(pool).name
+            );
+        }
+    }
+}
+
+fn server_at(pool: &Pool, server: u32) -> &str {
+    &pool.servers[server as usize].display_name
+}

@@ -1,0 +1,25 @@
+//! What the end-to-end tests stand on: real servers, scripted servers, the proxy as a process, and a raw client.
+//!
+//! It stands apart from the tests so that these read as stories. Everything here waits by polling with a deadline and
+//! ends what it started when it is dropped, by process id.
+
+mod client;
+mod fake;
+mod pool;
+mod ports;
+mod process;
+mod proxy;
+mod random;
+mod reply;
+mod servers;
+mod wait;
+
+pub(crate) use client::{Client, Ending};
+pub(crate) use fake::{FakeConnection, FakeServer, Gate};
+pub(crate) use pool::{Location, Pool};
+pub(crate) use ports::unused_port;
+pub(crate) use proxy::{Proxy, WORKER_COUNTS, binary_under_test, reference_binary};
+pub(crate) use random::Random;
+pub(crate) use reply::{Reply, request, requests};
+pub(crate) use servers::{RealServer, spread};
+pub(crate) use wait::{PATIENCE, eventually, within};

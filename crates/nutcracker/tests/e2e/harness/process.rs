@@ -1,0 +1,85 @@
+//! A child process that never outlives the value that stands for it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::wait::eventually;
+
+/// A running or ended child. Dropping it kills it, by its process id.
+pub(crate) struct Process {
+    child: Child,
+    status: Option<ExitStatus>,
+}
+
+impl Process {
+    /// Starts `command`.
+    #[track_caller]
+    pub(crate) fn spawn(command: &mut Command) -> Process {
+        let child = command.spawn().unwrap_or_else(|error| panic!("start {command:?}: {error}"));
+        Process { child, status: None }
+    }
+
+    /// The process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The exit status, once it has ended.
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        if self.status.is_none() {
+            self.status = self.child.try_wait().expect("wait for a child");
+        }
+        self.status
+    }
+
+    /// Waits for its end.
+    #[track_caller]
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        eventually("a process ends", || self.ended())
+    }
+
+    /// Sends a signal; nothing happens when it has ended.
+    pub(crate) fn signal(&mut self, signal: Signal) {
+        if self.ended().is_none() {
+            let id = i32::try_from(self.id()).ok().and_then(Pid::from_raw).expect("a process id");
+            kill_process(id, signal).expect("signal a child");
+        }
+    }
+
+    /// Kills it and waits for its end.
+    pub(crate) fn kill(&mut self) {
+        self.signal(Signal::KILL);
+        if self.status.is_none() {
+            self.status = self.child.wait().ok();
+        }
+    }
+
+    /// Resident memory in bytes.
+    #[track_caller]
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        let status = fs::read_to_string(self.proc("status")).expect("the status of a process");
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a VmRSS line");
+        let kib: u64 =
+            line.split_whitespace().nth(1).and_then(|n| n.parse().ok()).expect("a number");
+        kib << 10
+    }
+
+    /// How many file descriptors it holds.
+    #[track_caller]
+    pub(crate) fn open_files(&self) -> usize {
+        fs::read_dir(self.proc("fd")).expect("the descriptors of a process").count()
+    }
+
+    fn proc(&self, entry: &str) -> PathBuf {
+        Path::new("/proc").join(self.id().to_string()).join(entry)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}

@@ -1,0 +1,303 @@
+//! The proxy as a process of its own, with a configuration in a temporary folder.
+
+use std::fs;
+use std::io::Read;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+
+use rustix::process::Signal;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::client::Client;
+use super::ports::unused_port;
+use super::process::Process;
+use super::wait::{PATIENCE, eventually};
+
+/// The numbers of workers that a test of the data plane runs with.
+pub(crate) const WORKER_COUNTS: [u32; 2] = [1, 2];
+
+/// Where Debian puts twemproxy 0.5; `NUTCRACKER_REFERENCE` names another place.
+const REFERENCE: &str = "/usr/sbin/nutcracker";
+
+/// The binary the tests are about: ours, unless `NUTCRACKER_UNDER_TEST` names another one.
+pub(crate) fn binary_under_test() -> PathBuf {
+    match std::env::var_os("NUTCRACKER_UNDER_TEST") {
+        Some(path) => path.into(),
+        None => env!("CARGO_BIN_EXE_nutcracker").into(),
+    }
+}
+
+/// The twemproxy 0.5 binary to compare with, where one is installed.
+pub(crate) fn reference_binary() -> Option<PathBuf> {
+    let path =
+        std::env::var_os("NUTCRACKER_REFERENCE").map_or_else(|| REFERENCE.into(), PathBuf::from);
+    path.exists().then_some(path)
+}
+
+/// How to start a proxy.
+#[derive(Clone)]
+pub(crate) struct Launch {
+    binary: PathBuf,
+    knows_workers: bool,
+    yaml: String,
+    arguments: Vec<String>,
+    workers: Option<u32>,
+    shell_limits: String,
+}
+
+/// A running proxy. When the test fails its log is printed; when it died or one of its threads panicked, the test fails.
+pub(crate) struct Proxy {
+    process: Process,
+    listen: Vec<SocketAddr>,
+    stats: SocketAddr,
+    dir: TempDir,
+    may_end: bool,
+}
+
+impl Launch {
+    /// Passes further command-line arguments; `@dir` in them stands for the folder of this proxy.
+    pub(crate) fn arguments(mut self, arguments: &[&str]) -> Launch {
+        self.arguments.extend(arguments.iter().map(|&argument| argument.to_owned()));
+        self
+    }
+
+    /// Runs this many workers; left out for a binary that knows no workers.
+    pub(crate) fn workers(mut self, count: u32) -> Launch {
+        self.workers = Some(count);
+        self
+    }
+
+    /// Starts under what `limits` sets in a shell, such as `ulimit -n 128` or `umask 077`.
+    pub(crate) fn under(mut self, limits: &str) -> Launch {
+        self.shell_limits = limits.into();
+        self
+    }
+
+    /// Runs a twemproxy 0.5 binary instead of the one under test.
+    pub(crate) fn reference(mut self, binary: &Path) -> Launch {
+        self.binary = binary.into();
+        self.knows_workers = false;
+        self
+    }
+
+    /// Starts it and waits until every pool accepts connections.
+    ///
+    /// # Panics
+    /// With the log when it ends instead.
+    #[track_caller]
+    pub(crate) fn start(self) -> Proxy {
+        for _ in 0..20 {
+            let mut proxy = self.spawn();
+            match proxy.settle() {
+                None => return proxy,
+                Some(status) => {
+                    let log = proxy.log();
+                    assert!(
+                        log.contains("in use"),
+                        "the proxy ended with {status} and this log:\n{log}"
+                    );
+                }
+            }
+        }
+        panic!("found no free ports for the proxy");
+    }
+
+    /// Starts it and waits for its end; returns the exit status and everything it wrote.
+    #[track_caller]
+    pub(crate) fn run_to_end(self) -> (ExitStatus, String) {
+        let mut proxy = self.spawn();
+        let status = proxy.wait_for_end();
+        (status, proxy.log())
+    }
+
+    fn spawn(&self) -> Proxy {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let here = dir.path().display().to_string();
+        let (yaml, listen) = with_addresses(&self.yaml.replace("@dir", &here));
+        fs::write(dir.path().join("conf.yml"), yaml).expect("write the configuration");
+        let stats: SocketAddr = (Ipv4Addr::LOCALHOST, unused_port()).into();
+        let mut command = Command::new("sh");
+        command
+            .arg("-c")
+            .arg(format!("{}\nexec \"$0\" \"$@\"", self.shell_limits))
+            .arg(&self.binary);
+        command.args(["-c", "conf.yml", "-o", "log", "-a", "127.0.0.1", "-i", "100", "-v", "6"]);
+        command.arg("-s").arg(stats.port().to_string());
+        if let (Some(count), true) = (self.workers, self.knows_workers) {
+            command.arg("--workers").arg(count.to_string());
+        }
+        command.args(self.arguments.iter().map(|argument| argument.replace("@dir", &here)));
+        let output = fs::File::create(dir.path().join("output")).expect("a file for the output");
+        let errors = output.try_clone().expect("a second handle");
+        command.current_dir(dir.path()).stdin(Stdio::null()).stdout(output).stderr(errors);
+        Proxy { process: Process::spawn(&mut command), listen, stats, dir, may_end: false }
+    }
+}
+
+impl Proxy {
+    /// Prepares a proxy on a configuration in which `@0`, `@1`, … stand for loopback addresses of its own and `@dir`
+    /// for a temporary folder.
+    pub(crate) fn with(yaml: impl Into<String>) -> Launch {
+        Launch {
+            binary: binary_under_test(),
+            knows_workers: std::env::var_os("NUTCRACKER_UNDER_TEST").is_none(),
+            yaml: yaml.into(),
+            arguments: Vec::new(),
+            workers: None,
+            shell_limits: String::new(),
+        }
+    }
+
+    /// Starts a proxy with one worker.
+    #[track_caller]
+    pub(crate) fn start(yaml: impl Into<String>) -> Proxy {
+        Proxy::with(yaml).workers(1).start()
+    }
+
+    /// The address that `@n` became.
+    pub(crate) fn address(&self, n: usize) -> SocketAddr {
+        self.listen[n]
+    }
+
+    /// A client of the first pool.
+    #[track_caller]
+    pub(crate) fn client(&self) -> Client {
+        Client::connect(self.address(0))
+    }
+
+    /// A client of the pool that listens on `@n`.
+    #[track_caller]
+    pub(crate) fn client_of(&self, n: usize) -> Client {
+        Client::connect(self.address(n))
+    }
+
+    /// Its folder: the configuration is `conf.yml` and the log is `log` in it.
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The process.
+    pub(crate) fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+
+    /// Sends a signal.
+    pub(crate) fn signal(&mut self, signal: Signal) {
+        self.process.signal(signal);
+    }
+
+    /// Waits for its end, which is then no fault.
+    #[track_caller]
+    pub(crate) fn wait_for_end(&mut self) -> ExitStatus {
+        self.may_end = true;
+        self.process.wait()
+    }
+
+    /// Resident memory in bytes.
+    #[track_caller]
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        self.process.resident_bytes()
+    }
+
+    /// Where the statistics are served.
+    pub(crate) fn stats_address(&self) -> SocketAddr {
+        self.stats
+    }
+
+    /// The statistics document.
+    #[track_caller]
+    pub(crate) fn stats(&self) -> Value {
+        let mut stream = TcpStream::connect(self.stats).expect("connect to the statistics port");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a read timeout");
+        let mut text = String::new();
+        stream.read_to_string(&mut text).expect("read the statistics");
+        serde_json::from_str(&text)
+            .unwrap_or_else(|error| panic!("{error} in the statistics {text}"))
+    }
+
+    /// A number of the first pool's statistics: `["server_ejects"]` or `["server1", "requests"]`.
+    #[track_caller]
+    pub(crate) fn stat(&self, path: &[&str]) -> i64 {
+        let stats = self.stats();
+        let value = path.iter().fold(&stats["alpha"], |value, &key| &value[key]);
+        value.as_i64().unwrap_or_else(|| panic!("no number alpha/{} in {stats}", path.join("/")))
+    }
+
+    /// Waits until a number of the first pool's statistics is `expected`.
+    #[track_caller]
+    pub(crate) fn await_stat(&self, path: &[&str], expected: i64) {
+        let mut last = None;
+        let reached = super::wait::within(PATIENCE, || {
+            last = Some(self.stat(path));
+            last == Some(expected)
+        });
+        assert!(reached, "{} is {last:?} and not {expected}", path.join("/"));
+    }
+
+    /// Everything it wrote: the log, and standard output and error.
+    pub(crate) fn log(&self) -> String {
+        let read = |name| fs::read(self.dir.path().join(name)).unwrap_or_default();
+        String::from_utf8_lossy(&[read("log"), read("output")].concat()).into_owned()
+    }
+
+    /// Waits until every listener accepts; the exit status when it ends instead.
+    fn settle(&mut self) -> Option<ExitStatus> {
+        eventually("the proxy accepts connections", || {
+            if let Some(status) = self.process.ended() {
+                self.may_end = true;
+                return Some(Some(status));
+            }
+            let accept = |address: &SocketAddr| TcpStream::connect(address).is_ok();
+            (self.listen.iter().all(accept) && accept(&self.stats)).then_some(None)
+        })
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        let ended = self.process.ended();
+        let log = self.log();
+        if std::thread::panicking() {
+            eprintln!("--- log of the proxy (it {}) ---\n{}", state(ended), last_lines(&log));
+            return;
+        }
+        assert!(
+            self.may_end || ended.is_none(),
+            "the proxy {}:\n{}",
+            state(ended),
+            last_lines(&log)
+        );
+        assert!(
+            !log.contains("panicked at"),
+            "a thread of the proxy panicked:\n{}",
+            last_lines(&log)
+        );
+    }
+}
+
+fn state(ended: Option<ExitStatus>) -> String {
+    ended.map_or_else(|| "was running".to_owned(), |status| format!("had ended: {status}"))
+}
+
+fn last_lines(log: &str) -> String {
+    let lines: Vec<_> = log.lines().collect();
+    lines[lines.len().saturating_sub(60)..].join("\n")
+}
+
+/// Replaces `@0`, `@1`, … by addresses of unused ports and returns those too.
+fn with_addresses(yaml: &str) -> (String, Vec<SocketAddr>) {
+    let mut text = yaml.to_owned();
+    let mut listen = Vec::new();
+    // Every address in use carries an index below the count of pools, and `@1` is a prefix of `@10`: highest first.
+    for n in (0..64).rev() {
+        let mark = format!("@{n}");
+        if text.contains(&mark) {
+            let address: SocketAddr = (Ipv4Addr::LOCALHOST, unused_port()).into();
+            text = text.replace(&mark, &address.to_string());
+            listen.insert(0, address);
+        }
+    }
+    (text, listen)
+}

@@ -1,0 +1,277 @@
+//! Connections over time: limits on descriptors, idle ends, resets, half-closes, restarts, order and balance.
+
+use std::fs;
+use std::thread;
+
+use crate::harness::{
+    Client, FakeServer, Pool, Proxy, RealServer, Reply, WORKER_COUNTS, eventually, request,
+    requests, spread,
+};
+
+#[test]
+fn running_out_of_descriptors_hurts_only_the_surplus_and_passes() {
+    let server = RealServer::redis();
+    for workers in WORKER_COUNTS {
+        let proxy =
+            Proxy::with(Pool::redis(&[&server])).workers(workers).under("ulimit -n 128").start();
+        let mut first = proxy.client();
+        assert_eq!(first.call(&["SET", "k", "v"]), Reply::ok());
+        let mut crowd: Vec<Client> =
+            (0..400).filter_map(|_| Client::try_connect(proxy.address(0)).ok()).collect();
+        for _ in 0..20 {
+            assert_eq!(first.call(&["GET", "k"]), Reply::bulk("v"));
+        }
+        crowd.clear();
+        eventually("a newcomer is served again", || {
+            let mut client = Client::try_connect(proxy.address(0)).ok()?;
+            client.try_send(b"*1\r\n$4\r\nPING\r\n").ok()?;
+            (client.try_reply().ok()? == Reply::Simple("PONG".into())).then_some(())
+        });
+        assert_eq!(first.call(&["GET", "k"]), Reply::bulk("v"));
+    }
+}
+
+/// The timer column of the kernel's table for the connection whose far end has `port`: 2 is a keepalive timer.
+fn has_keepalive_timer(listener: u16, port: u16) -> bool {
+    let table = fs::read_to_string("/proc/net/tcp").expect("the kernel's table");
+    let ends = (format!(":{listener:04X}"), format!(":{port:04X}"));
+    table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).any(|column| {
+        column.len() > 5
+            && column[1].ends_with(&ends.0)
+            && column[2].ends_with(&ends.1)
+            && column[5].starts_with("02:")
+    })
+}
+
+#[test]
+fn tcpkeepalive_reaps_vanished_clients() {
+    let server = RealServer::redis();
+    let pools = [
+        Pool::redis(&[&server]).set("tcpkeepalive", true),
+        Pool::redis(&[&server]).named("beta").listen(1),
+    ];
+    let proxy = Proxy::start(pools.map(|pool| pool.to_string()).concat());
+    for (n, expected) in [(0, true), (1, false)] {
+        let mut client = proxy.client_of(n);
+        client.expect_usable();
+        let seen = || has_keepalive_timer(proxy.address(n).port(), client.local_port());
+        if expected {
+            eventually("a keepalive timer runs", || seen().then_some(()));
+        } else {
+            assert!(!seen(), "a keepalive timer nobody asked for");
+        }
+    }
+}
+
+#[test]
+fn a_server_that_closes_idle_connections_is_no_failure() {
+    let server = RealServer::redis();
+    let pool = Pool::redis(&[&server])
+        .set("auto_eject_hosts", true)
+        .set("server_failure_limit", 1)
+        .set("server_retry_timeout", 60_000);
+    for workers in WORKER_COUNTS {
+        let proxy = Proxy::with(&pool).workers(workers).start();
+        let mut clients: Vec<Client> = (0..4).map(|_| proxy.client()).collect();
+        for _ in 0..10 {
+            for client in &mut clients {
+                assert_eq!(client.call(&["SET", "k", "v"]), Reply::ok());
+            }
+            server.close_clients();
+            proxy.await_stat(&["server1", "server_connections"], 0);
+        }
+        assert_eq!(proxy.stat(&["server_ejects"]), 0);
+        assert_eq!(proxy.stat(&["forward_error"]), 0);
+    }
+}
+
+#[test]
+fn connections_that_break_together_are_one_failure() {
+    let server = FakeServer::answering(|_| b"+OK\r\n".to_vec());
+    let pool = Pool::redis(&[&server])
+        .set("server_connections", 20)
+        .set("auto_eject_hosts", true)
+        .set("server_failure_limit", 3)
+        .set("server_retry_timeout", 60_000);
+    let proxy = Proxy::start(pool);
+    let mut clients: Vec<Client> = (0..40).map(|_| proxy.client()).collect();
+    for client in &mut clients {
+        assert_eq!(client.call(&["GET", "a"]), Reply::ok());
+    }
+    assert!(server.connection_count() >= 5, "{} server connections", server.connection_count());
+    server.reset_connections();
+    proxy.await_stat(&["server1", "server_connections"], 0);
+    for client in &mut clients {
+        assert_eq!(client.call(&["GET", "a"]), Reply::ok());
+    }
+    assert_eq!(proxy.stat(&["server_ejects"]), 0);
+}
+
+#[test]
+fn a_pipeline_stays_in_order_over_several_server_connections() {
+    let servers = RealServer::several(2);
+    for workers in WORKER_COUNTS {
+        let pool = Pool::redis(&servers).set("server_connections", 4);
+        let proxy = Proxy::with(pool).workers(workers).start();
+        thread::scope(|scope| {
+            for who in 0..4 {
+                let mut client = proxy.client();
+                scope.spawn(move || {
+                    let key = format!("k{who}");
+                    let pair = [
+                        request(&["ZADD", &key, "1", "a"]),
+                        request(&["ZREMRANGEBYSCORE", &key, "1", "1"]),
+                    ];
+                    for _ in 0..50 {
+                        client.send(&pair.concat().repeat(50));
+                        client.expect(&b":1\r\n:1\r\n".repeat(50));
+                    }
+                });
+            }
+        });
+    }
+}
+
+#[test]
+fn replies_keep_the_order_of_requests_over_several_shards() {
+    let servers = RealServer::several(3);
+    for workers in WORKER_COUNTS {
+        let proxy = Proxy::with(Pool::redis(&servers)).workers(workers).start();
+        thread::scope(|scope| {
+            for who in 0..6 {
+                let mut client = proxy.client();
+                scope.spawn(move || {
+                    let names: Vec<String> = (0..500).map(|n| format!("{who}:{n}")).collect();
+                    for name in &names {
+                        client.send_request(&["SET", name, name]);
+                        client.send_request(&["GET", name]);
+                        client.send_request(&["ECHO", name]);
+                    }
+                    for name in &names {
+                        assert_eq!(client.reply(), Reply::ok());
+                        assert_eq!(client.reply(), Reply::bulk(name));
+                        assert_eq!(client.reply(), Reply::bulk(name));
+                    }
+                });
+            }
+        });
+    }
+}
+
+#[test]
+fn a_half_closed_client_gets_every_reply_and_then_the_end() {
+    let servers = RealServer::several(2);
+    for workers in WORKER_COUNTS {
+        let proxy = Proxy::with(Pool::redis(&servers)).workers(workers).start();
+        servers.iter().for_each(RealServer::clear);
+        let mut client = proxy.client();
+        client.send(&requests("DEL key\nSET key val\nGET key\nMGET key nosuch\nPING"));
+        client.half_close();
+        client.expect_then_closed(b":0\r\n+OK\r\n$3\r\nval\r\n*2\r\n$3\r\nval\r\n$-1\r\n+PONG\r\n");
+        let mut client = proxy.client();
+        client.send(
+            &[requests("GET key").repeat(3000), b"*2\r\n$3\r\nGET\r\n$3\r\nke".to_vec()].concat(),
+        );
+        client.half_close();
+        client.expect_then_closed(&b"$3\r\nval\r\n".repeat(3000));
+        proxy.await_stat(&["client_connections"], 0);
+    }
+}
+
+#[test]
+fn requests_of_a_vanished_client_are_carried_out_and_confuse_nobody() {
+    let server = RealServer::redis();
+    for workers in WORKER_COUNTS {
+        server.clear();
+        let proxy = Proxy::with(Pool::redis(&[&server])).workers(workers).start();
+        let mut other = proxy.client();
+        for n in 0..50 {
+            let mut vanishing = proxy.client();
+            vanishing.send(&requests("INCR counter\nSET mine x\nGET mine\nMGET mine a b"));
+            assert_eq!(vanishing.reply(), Reply::Integer(n + 1));
+            vanishing.send(&requests("GET mine").repeat(20));
+            vanishing.reset();
+            other.send(&requests("ECHO mine\nGET nosuch"));
+            other.expect(b"$4\r\nmine\r\n$-1\r\n");
+        }
+        proxy.await_stat(&["client_connections"], 1);
+    }
+}
+
+#[test]
+fn many_clients_at_once_eject_nobody() {
+    let servers = RealServer::several(3);
+    let pool = Pool::redis(&servers)
+        .set("timeout", 10_000)
+        .set("auto_eject_hosts", true)
+        .set("server_failure_limit", 1);
+    let proxy = Proxy::with(pool).workers(2).start();
+    let value = "v".repeat(4096);
+    let mut clients: Vec<Client> = (0..600).map(|_| proxy.client()).collect();
+    for (n, client) in clients.iter_mut().enumerate() {
+        client.send(
+            &(0..8)
+                .flat_map(|k| request(&["SET", &format!("{n}:{k}"), &value]))
+                .collect::<Vec<_>>(),
+        );
+    }
+    for client in &mut clients {
+        client.expect(&b"+OK\r\n".repeat(8));
+    }
+    assert_eq!(proxy.stat(&["server_ejects"]), 0);
+    assert_eq!(servers.iter().map(RealServer::key_count).sum::<i64>(), 4800);
+}
+
+#[test]
+fn a_server_may_come_and_go_without_leaking_anything() {
+    let mut servers = RealServer::several(2);
+    let pool = Pool::redis(&servers).set("server_retry_timeout", 100);
+    let mut proxy = Proxy::with(pool).workers(1).start();
+    let mut client = proxy.client();
+    let keys = spread(&mut client, &servers, 1);
+    let (steady, flapping) = (&keys[0][0], &keys[1][0]);
+    let mut files = 0;
+    for round in 0..20 {
+        servers[1].stop();
+        eventually("the loss is noticed", || {
+            client.call(&["SET", flapping, "v"]).is_error().then_some(())
+        });
+        assert_eq!(client.call(&["SET", steady, "v"]), Reply::ok());
+        servers[1].start_again();
+        eventually("the server is used again", || {
+            (client.call(&["SET", flapping, "v"]) == Reply::ok()).then_some(())
+        });
+        if round == 1 {
+            files = proxy.process().open_files();
+        }
+    }
+    eventually("descriptors come back", || (proxy.process().open_files() <= files).then_some(()));
+}
+
+#[test]
+fn clients_are_spread_evenly_over_the_workers() {
+    const WORKERS: usize = 3;
+    let server = RealServer::redis();
+    let proxy = Proxy::with(Pool::redis(&[&server])).workers(WORKERS as u32).start();
+    let mut asking = proxy.client();
+    let mut clients: Vec<Client> = Vec::new();
+    for count in [1, 2, 7, 30, 31] {
+        while clients.len() + 1 < count {
+            let mut client = proxy.client();
+            client.expect_usable();
+            clients.push(client);
+        }
+        let text = asking.call(&["INFO"]).text();
+        let held = |worker: usize| -> usize {
+            let field = format!("worker{worker}_clients:");
+            let value = text.lines().find_map(|line| line.strip_prefix(&field));
+            value
+                .and_then(|value| value.parse().ok())
+                .unwrap_or_else(|| panic!("no {field} in {text}"))
+        };
+        let counts: Vec<usize> = (0..WORKERS).map(held).collect();
+        assert_eq!(counts.iter().sum::<usize>(), count);
+        let most = counts.iter().max().expect("a worker");
+        assert!(*most <= count.div_ceil(WORKERS) + 1, "{count} clients are spread as {counts:?}");
+    }
+}
