@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use super::Event;
 use super::signals::Signal;
 use super::startup::{Plan, Running};
-use crate::app::complain;
 use crate::cli::Options;
 use crate::logging::{Logger, always, notice};
+use crate::process::complain;
 use crate::process::daemon::{Detached, Notifier, detach};
 use crate::process::os_error_text;
 
