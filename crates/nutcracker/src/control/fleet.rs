@@ -118,13 +118,8 @@ impl Resolve for Resolver {
         port: u16,
         answer: Box<dyn FnOnce(Option<Vec<SocketAddr>>) + Send>,
     ) {
-        let told = move |result: Result<Vec<SocketAddr>, super::resolver::ResolveError>| {
-            if let Err(error) = &result {
-                log::error!("{error}");
-            }
-            answer(result.ok());
-        };
-        Resolver::resolve(self, host, port, Box::new(told));
+        // The resolver has logged the failure, once for all who wait.
+        Resolver::resolve(self, host, port, Box::new(|found| answer(found.ok())));
     }
 }
 
