@@ -75,16 +75,17 @@ impl Environment for Silent {
 }
 
 impl Worker {
+    /// A worker that serves `topology`. What it wants at once is under way.
     pub(crate) fn new(
         identity: Identity,
         topology: &Topology,
         grain: Grain,
-        now_us: u64,
+        network: &mut Network,
     ) -> Worker {
         let counts = WorkerCounts::for_topology(topology);
         let mut engine = Engine::new(identity, Arc::new(Silent));
-        engine.publish(topology, Arc::clone(&counts), now(now_us));
-        Worker {
+        engine.publish(topology, Arc::clone(&counts), now(0));
+        let mut worker = Worker {
             engine,
             counts,
             ports: Vec::new(),
@@ -93,7 +94,9 @@ impl Worker {
             events: Vec::new(),
             published: 0,
             defect: None,
-        }
+        };
+        worker.rearrange(network, 0);
+        worker
     }
 
     /// A client connected over `wire`.

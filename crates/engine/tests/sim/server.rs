@@ -268,14 +268,8 @@ impl SimServer {
                 format!("-{code} {} says {}.{}\r\n", self.index, token.client, token.sequence);
             Deviation::Error(line.into_bytes())
         } else if is_split(&name) && at.random.chance(faults.wrong_types, 1000) {
-            let others: [&[u8]; 6] = [
-                b"*-1\r\n",
-                b"$-1\r\n",
-                b"*0\r\n",
-                b"+QUEUED\r\n",
-                b"$2\r\nOK\r\n",
-                b"*1\r\n*0\r\n",
-            ];
+            let others: [&[u8]; 5] =
+                [b"*-1\r\n", b"$-1\r\n", b"*0\r\n", b"+QUEUED\r\n", b"$2\r\nOK\r\n"];
             Deviation::WrongType(at.random.pick(&others).to_vec())
         } else {
             return truth;

@@ -60,7 +60,7 @@ impl World {
         let mut workers: Vec<_> = (0..scenario.workers)
             .map(|worker| {
                 let identity = Identity { worker, workers: scenario.workers, seed: random.next() };
-                Worker::new(identity, &topology, scenario.grain, 0)
+                Worker::new(identity, &topology, scenario.grain, &mut network)
             })
             .collect();
         workers[0].defect = defect;
