@@ -8,7 +8,7 @@
 //! ```
 //!
 //! A failing seed prints the command that replays it. `SIM_SEEDS=100000 cargo test -p engine --test sim every_seed` runs
-//! many more than usual.
+//! many more than usual, `SIM_FIRST=100000` begins with another seed.
 
 mod client;
 mod keyspace;
@@ -35,7 +35,8 @@ fn every_seed_ends_with_each_request_answered_once_in_order_and_right() {
         world::run(seed, None).unwrap_or_else(|what| panic!("{what}"));
         return;
     }
-    for seed in 0..number("SIM_SEEDS").unwrap_or(SEEDS) {
+    let first = number("SIM_FIRST").unwrap_or(0);
+    for seed in first..first + number("SIM_SEEDS").unwrap_or(SEEDS) {
         let outcome = catch_unwind(AssertUnwindSafe(|| world::run(seed, None)));
         let replay =
             format!("replay with: SIM_SEED={seed} cargo test -p engine --test sim every_seed");

@@ -157,6 +157,7 @@ impl World {
         if self.scenario.faults.drain && !self.drained && self.random.chance(1, 200) {
             self.drained = true;
             self.workers.iter_mut().for_each(|worker| worker.engine.drain());
+            busy = true;
         }
         busy
     }
