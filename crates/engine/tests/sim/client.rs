@@ -332,7 +332,7 @@ impl SimClient {
         }
         let mut bytes = keyspace::command(name, &keys);
         if random.chance(1, 4) {
-            let upper = bytes.iter().position(|byte| byte.is_ascii_alphabetic()).unwrap_or(0);
+            let upper = bytes.iter().position(u8::is_ascii_alphabetic).unwrap_or(0);
             bytes[upper].make_ascii_uppercase();
         }
         (bytes, Form::Forwarded(name, keys))

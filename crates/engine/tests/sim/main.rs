@@ -24,6 +24,7 @@ mod world;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use reactor::Defect;
+use truth::Tally;
 
 /// Seeds of a normal run.
 const SEEDS: u64 = 256;
@@ -36,15 +37,40 @@ fn every_seed_ends_with_each_request_answered_once_in_order_and_right() {
         return;
     }
     let first = number("SIM_FIRST").unwrap_or(0);
+    let mut tally = Tally::new();
     for seed in first..first + number("SIM_SEEDS").unwrap_or(SEEDS) {
-        let outcome = catch_unwind(AssertUnwindSafe(|| world::run(seed, None)));
         let replay =
             format!("replay with: SIM_SEED={seed} cargo test -p engine --test sim every_seed");
+        let outcome = catch_unwind(AssertUnwindSafe(|| world::run(seed, None)));
         match outcome {
-            Ok(Ok(())) => {}
+            Ok(Ok(kinds)) => {
+                kinds.into_iter().for_each(|(kind, n)| *tally.entry(kind).or_default() += n);
+            }
             Ok(Err(what)) => panic!("{what}\n{replay}"),
             Err(_) => panic!("seed {seed} panicked\n{replay}"),
         }
+    }
+    println!("{tally:#?}");
+    assert_that_everything_happened(&tally);
+}
+
+/// A simulation in which something never happens says nothing about it.
+fn assert_that_everything_happened(tally: &Tally) {
+    let commands =
+        ["get", "set", "incr", "hgetall", "lolwut", "sinter", "mget", "mset", "del", "exists"];
+    let texts = [
+        "Connection refused",
+        "Connection timed out",
+        "Connection reset by peer",
+        "Host is down",
+        "Invalid argument",
+        "server refused AUTH",
+        "server refused SELECT",
+        "unknown",
+    ];
+    let others = ["local", "cross shard", "deviation", "stray", "shed"];
+    for kind in commands.iter().chain(&texts).chain(&others) {
+        assert!(tally.contains_key(*kind), "no reply of the kind {kind:?} in {tally:#?}");
     }
 }
 

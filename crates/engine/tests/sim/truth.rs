@@ -1,9 +1,9 @@
 //! What really happened, as the simulated servers know it, and the judgement of replies by it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use engine::topology::CrossShard;
-use sharding::Sharder;
+use sharding::{Distribution, Sharder};
 
 use crate::keyspace::{self, Token};
 use crate::scenario::Scenario;
@@ -49,7 +49,11 @@ pub(crate) struct Truth {
     scenario: Scenario,
     /// What was wrong, first of all.
     pub(crate) violation: Option<String>,
+    pub(crate) tally: Tally,
 }
+
+/// How many replies of each kind were judged right.
+pub(crate) type Tally = BTreeMap<String, u64>;
 
 const CROSS_SLOT: &[u8] = b"-CROSSSLOT Keys in request don't hash to the same shard\r\n";
 const MEMORY: &[u8] = b"-ERR max_memory of the proxy is reached";
@@ -76,6 +80,7 @@ impl Truth {
             sharder: scenario.sharder(),
             scenario: scenario.clone(),
             violation: None,
+            tally: Tally::new(),
         }
     }
 
@@ -116,26 +121,28 @@ impl Truth {
 
     /// Judges the reply to a request.
     pub(crate) fn judge(&mut self, expected: &Expected, reply: &[u8]) {
-        if let Err(reason) = self.verdict(expected, reply) {
-            let token = expected.token;
-            self.accuse(|| {
+        let token = expected.token;
+        match self.verdict(expected, reply) {
+            Ok(kind) => *self.tally.entry(kind).or_default() += 1,
+            Err(reason) => self.accuse(|| {
                 let form = match &expected.form {
                     Form::Exact(bytes) => shown(bytes),
                     Form::Prefix(bytes) => shown(bytes),
                     Form::Forwarded(name, keys) => format!("{name} of {} keys", keys.len()),
                 };
                 format!("{token:?} ({form}) got {}: {reason}", shown(reply))
-            });
+            }),
         }
     }
 
-    fn verdict(&mut self, expected: &Expected, reply: &[u8]) -> Result<(), String> {
-        let matches = |wanted: bool, what: &str| wanted.then_some(()).ok_or(what.to_owned());
+    /// The kind of a right reply, or what is wrong.
+    fn verdict(&mut self, expected: &Expected, reply: &[u8]) -> Result<String, String> {
+        let own = |wanted: bool| wanted.then(|| "local".to_owned()).ok_or("not that".to_owned());
         let shed = self.scenario.limits.worker_memory_bytes_max > 0;
         match &expected.form {
-            _ if shed && is_shed(reply) => Ok(()),
-            Form::Exact(bytes) => matches(bytes == reply, "not that"),
-            Form::Prefix(bytes) => matches(reply.starts_with(bytes), "not like that"),
+            _ if shed && is_shed(reply) => Ok("shed".into()),
+            Form::Exact(bytes) => own(bytes == reply),
+            Form::Prefix(bytes) => own(reply.starts_with(bytes)),
             Form::Forwarded(name, keys) => self.forwarded(expected.token, name, keys, reply),
         }
     }
@@ -146,48 +153,51 @@ impl Truth {
         name: &str,
         keys: &[Vec<u8>],
         reply: &[u8],
-    ) -> Result<(), String> {
-        let crosses = keys.iter().any(|key| self.shard(key) != self.shard(&keys[0]));
-        if name == "sinter" && self.scenario.pool.cross_shard == CrossShard::Error {
-            let fixed = self.scenario.pool.ejection.is_none();
-            let hashed = self.scenario.pool.distribution != sharding::Distribution::Random
-                && self.scenario.pool.servers.len() > 1;
-            let refused = reply == CROSS_SLOT;
-            if hashed && refused && (crosses || !fixed) {
-                return Ok(());
-            }
-            if refused || (hashed && crosses && fixed) {
-                return Err("wrongly judged to cross shards or not to".into());
-            }
+    ) -> Result<String, String> {
+        if name == "sinter" && self.is_refused_for_shards(keys, reply)? {
+            return Ok("cross shard".into());
         }
         let deviations = self.deviations.get(&token).map_or(&[][..], Vec::as_slice);
         let truth = keyspace::answer(&keyspace::arguments(name, keys)).ok_or("no such command")?;
         if reply == truth {
             let none = deviations.is_empty();
-            return none.then_some(()).ok_or(format!("but servers said {deviations:?}"));
+            return none.then(|| name.into()).ok_or(format!("but servers said {deviations:?}"));
         }
         if self.is_deviation(name, keys, reply, deviations) {
-            return Ok(());
+            return Ok("deviation".into());
         }
+        let hidden = deviations.iter().any(|(_, d)| matches!(d, Deviation::Error(_)));
+        let wrong_type = deviations.iter().any(|(_, d)| matches!(d, Deviation::WrongType(_)));
         if self.strays.remove(reply) {
-            return Ok(());
+            return Ok("stray".into());
         }
         let text = reply.strip_prefix(b"-ERR ").and_then(|rest| rest.strip_suffix(b"\r\n"));
         let text = text.map(String::from_utf8_lossy).ok_or("neither true nor an error")?;
-        let wrong_type = deviations.iter().any(|(_, d)| matches!(d, Deviation::WrongType(_)));
-        let hidden = deviations.iter().any(|(_, d)| matches!(d, Deviation::Error(_)));
         if hidden && !self.scenario.faults.breaks_links() && !self.may_time_out() {
-            return Err(format!("but a server said {deviations:?}"));
+            return Err(format!("but a server said an error of its own for {token:?}"));
         }
-        if wrong_type && text == engine::fault::INVALID_ARGUMENT && keys.len() > 1 {
-            return Ok(());
-        }
+        let part_failed = wrong_type && text == engine::fault::INVALID_ARGUMENT && keys.len() > 1;
         let explained = self.servers_of(keys).any(|server| self.harm[server].contains(&*text));
         // With every server ejected.
         let refused = self.scenario.pool.ejection.is_some()
             && text == engine::fault::CONNECTION_REFUSED
             && (self.harm.iter().any(|texts| !texts.is_empty()) || self.scenario.faults.loading);
-        (explained || refused).then_some(()).ok_or("nothing explains this error".into())
+        let right = part_failed || explained || refused;
+        right.then(|| text.into_owned()).ok_or("nothing explains this error".into())
+    }
+
+    /// Whether a command over several keys was refused because they live on several shards, and rightly.
+    fn is_refused_for_shards(&self, keys: &[Vec<u8>], reply: &[u8]) -> Result<bool, String> {
+        let pool = &self.scenario.pool;
+        let hashed = pool.servers.len() > 1 && pool.distribution != Distribution::Random;
+        let crosses = keys.iter().any(|key| self.shard(key) != self.shard(&keys[0]));
+        let must = hashed && crosses && pool.cross_shard == CrossShard::Error;
+        let may = hashed && pool.cross_shard == CrossShard::Error && pool.ejection.is_some();
+        let refused = reply == CROSS_SLOT;
+        if may || must == refused {
+            return Ok(refused);
+        }
+        Err("wrongly judged to cross shards or not to".into())
     }
 
     fn may_time_out(&self) -> bool {

@@ -12,7 +12,7 @@ use crate::random::Random;
 use crate::reactor::{Defect, Worker};
 use crate::scenario::Scenario;
 use crate::server::SimServer;
-use crate::truth::Truth;
+use crate::truth::{Tally, Truth};
 
 /// Rounds after which a run that does not come to rest is a failure.
 const ROUNDS_MAX: u32 = 400_000;
@@ -35,7 +35,7 @@ pub(crate) struct World {
 }
 
 /// Runs the scenario of `seed`, with `defect` put in; tells what was wrong.
-pub(crate) fn run(seed: u64, defect: Option<Defect>) -> Result<(), String> {
+pub(crate) fn run(seed: u64, defect: Option<Defect>) -> Result<Tally, String> {
     let mut random = Random::new(seed);
     let scenario = Scenario::draw(&mut random);
     run_scenario(scenario, random, defect)
@@ -46,10 +46,12 @@ pub(crate) fn run_scenario(
     scenario: Scenario,
     random: Random,
     defect: Option<Defect>,
-) -> Result<(), String> {
+) -> Result<Tally, String> {
     let mut world = World::new(scenario, random, defect);
-    let outcome = world.live();
-    outcome.map_err(|what| format!("{what}\nat {} µs in {:#?}", world.now, world.scenario))
+    match world.live() {
+        Ok(()) => Ok(world.truth.tally),
+        Err(what) => Err(format!("{what}\nat {} µs in {:#?}", world.now, world.scenario)),
+    }
 }
 
 impl World {
