@@ -148,6 +148,12 @@ impl Worker {
         }
     }
 
+    /// The process is asked to end.
+    pub(crate) fn drain(&mut self, network: &mut Network, now_us: u64) {
+        self.engine.drain();
+        self.rearrange(network, now_us);
+    }
+
     /// One turn of the loop.
     pub(crate) fn turn(&mut self, network: &mut Network, random: &mut Random, now_us: u64) {
         while let Some(event) = self.mail.pop_front() {

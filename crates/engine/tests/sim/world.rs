@@ -158,7 +158,9 @@ impl World {
         self.exchange_events();
         if self.scenario.faults.drain && !self.drained && self.random.chance(1, 200) {
             self.drained = true;
-            self.workers.iter_mut().for_each(|worker| worker.engine.drain());
+            for worker in &mut self.workers {
+                worker.drain(&mut self.network, self.now);
+            }
             busy = true;
         }
         busy
