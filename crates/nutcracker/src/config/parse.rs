@@ -110,25 +110,9 @@ impl Reader<'_> {
         };
         let mut named = Vec::with_capacity(pairs.len());
         for (key, value) in pairs {
-            match &key.value {
-                Value::Scalar(name) if name.is_empty() => {
-                    let (expected, fix) =
-                        (String::from("a name"), "write a name in front of the colon");
-                    self.report(key.at, subject.clone(), Problem::Empty { expected, fix });
-                }
-                Value::Scalar(name) if name.contains('\0') => {
-                    self.report(key.at, subject.clone(), nul(name));
-                }
-                Value::Scalar(name) => named.push((name.as_str(), key.at, value)),
-                _ => {
-                    let fix = String::from("write a plain word in front of the colon");
-                    let problem = Problem::Shape {
-                        found: key.describe(),
-                        expected: "the name of a key",
-                        fix,
-                    };
-                    self.report(key.at, subject.clone(), problem);
-                }
+            match key_name(key) {
+                Ok(name) => named.push((name, key.at, value)),
+                Err(problem) => self.report(key.at, subject.clone(), problem),
             }
         }
         Some(named)
@@ -322,6 +306,21 @@ impl Reader<'_> {
                 let problem = Problem::SameListen { listen, other, first: first.line };
                 self.report(at, Subject::key(&pool.name, "listen"), problem);
             }
+        }
+    }
+}
+
+fn key_name(key: &Node) -> Result<&str, Problem> {
+    match &key.value {
+        Value::Scalar(name) if name.is_empty() => Err(Problem::Empty {
+            expected: String::from("a name"),
+            fix: "write a name in front of the colon",
+        }),
+        Value::Scalar(name) if name.contains('\0') => Err(nul(name)),
+        Value::Scalar(name) => Ok(name),
+        _ => {
+            let fix = String::from("write a plain word in front of the colon");
+            Err(Problem::Shape { found: key.describe(), expected: "the name of a key", fix })
         }
     }
 }

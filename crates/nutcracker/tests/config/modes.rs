@@ -28,7 +28,9 @@ fn a_file_that_cannot_be_read_is_named_with_the_reason_and_the_verdict() {
     let path = scratch.conf_file().display().to_string();
     assert_eq!(status, 1);
     assert!(
-        said[0].starts_with(&format!("cannot read configuration file '{path}': No such file")),
+        said[0].starts_with(&format!(
+            "cannot read configuration file '{path}': No such file or directory; fix: "
+        )),
         "{said:?}"
     );
     assert_eq!(said[1], format!("nutcracker: configuration file '{path}' syntax is invalid"));

@@ -13,7 +13,7 @@ const TWEMPROXY: &str = "/usr/sbin/nutcracker";
 
 const BASE: &str = "alpha:\n  listen: 127.0.0.1:30110\n  hash: fnv1a_64\n  hash_tag: \"{}\"\n  timeout: 400\n  redis: true\n  redis_auth: 'a b'\n  servers:\n   - 127.0.0.1:30001:1 one\n   - /tmp/b.sock:2\n   - 127.0.0.1:11211:1\n\nbeta: # comment\n  listen: /tmp/x.sock 0660\n  servers:\n  - localhost:1:1\n";
 
-const PIECES: [&str; 46] = [
+const PIECES: [&str; 56] = [
     "\t",
     " ",
     "  ",
@@ -60,6 +60,16 @@ const PIECES: [&str; 46] = [
     "servers:\n   - a:1:1\n",
     "&",
     "!",
+    "*",
+    "[",
+    "]",
+    "{",
+    "}",
+    ",",
+    "---\n",
+    "\n...\n",
+    "\\",
+    ": - ",
 ];
 
 /// A small generator of our own, so that seeds mean the same for ever.
@@ -92,6 +102,12 @@ fn mutant(seed: u64) -> String {
     characters.into_iter().collect()
 }
 
+/// Whether the file holds anything that only this program takes.
+fn is_extension(text: &str) -> bool {
+    let text = text.replace("\"{}\"", "");
+    ["[", "]", "{", "}", ",", "---", "...", "\t"].iter().any(|more| text.contains(more))
+}
+
 fn twemproxy_accepts(path: &Path) -> bool {
     let mut command = Command::new(TWEMPROXY);
     let status =
@@ -113,8 +129,7 @@ fn mutated_files_meet_the_same_verdict() {
         let text = mutant(seed);
         let (status, said) = scratch.test_conf(text.as_bytes());
         let accepts = twemproxy_accepts(&scratch.conf_file());
-        let more_tabs = !accepts && text.contains('\t');
-        if accepts != (status == 0) && !more_tabs {
+        if accepts != (status == 0) && !(status == 0 && is_extension(&text)) {
             differing
                 .push(format!("seed {seed}: twemproxy accepts: {accepts}, this: {said:?}\n{text}"));
         }
