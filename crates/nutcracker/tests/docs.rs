@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use nutcracker::cli::Options;
+use nutcracker::config;
 use proto::Span;
 use proto::resp::command::{self, Command, Merge, Policy, Unsupported};
 use proto::resp::{RequestScanner, Scan, encode};
@@ -153,6 +155,21 @@ fn policy_of(row: &Command, words: &[&str]) -> Policy {
     let mut args: Vec<Span> = Vec::new();
     assert_eq!(RequestScanner::default().scan(&request, &mut args), Scan::Complete(request.len()));
     row.policy_for(&request, &args)
+}
+
+/// What a newcomer copies from README.md works, and without a warning.
+#[test]
+fn the_example_of_the_readme_is_a_sound_configuration() {
+    let text = read("README.md");
+    let example = text.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next());
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("nutcracker.yml");
+    fs::write(&path, example.expect("an example")).expect("a file");
+    let options = Options { conf_file: Some(path), ..Options::default() };
+    let mut said = Vec::new();
+    let status = config::test_conf(&options, &mut said).expect("a verdict");
+    let said = String::from_utf8(said).expect("text");
+    assert_eq!((status, said.lines().count()), (0, 1), "{said}");
 }
 
 /// Links to other files, and to headings within a file, lead somewhere.
