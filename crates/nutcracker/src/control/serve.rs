@@ -95,7 +95,6 @@ impl ControlLoop<'_> {
                 release_free_memory();
             }
         }
-        self.running.fleet.join();
         if self.running.fleet.alive() > 0 {
             notice!("not everything in flight has finished; it is cut off");
         }
