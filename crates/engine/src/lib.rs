@@ -102,9 +102,12 @@ pub struct Engine {
     resumed: Vec<u32>,
     draining: bool,
     scratch: Scratch,
-    spare_partials: Vec<Box<Partial>>,
+    spare_partials: SparePartials,
     spare_splits: Vec<Split>,
 }
+
+/// Boxes that go back to clients as they are.
+type SparePartials = Vec<Box<Partial>>;
 
 /// Memory reused from request to request.
 #[derive(Default)]

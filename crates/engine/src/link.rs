@@ -399,13 +399,20 @@ impl Engine {
     fn handshake_reply(&mut self, l: u32, reply: Message<'_>, now: Now) -> bool {
         let link = &mut self.links[l as usize];
         let (pool, server) = (link.pool, link.server);
-        let Phase::Handshake { steps, .. } = &mut link.phase else {
+        let asked = match &mut link.phase {
+            Phase::Handshake { output, steps } => {
+                let first = steps.split_first();
+                // The last answer cannot come before all is asked.
+                let first = first.filter(|(_, rest)| !rest.is_empty() || output.is_empty());
+                first.inspect(|(_, rest)| *steps = rest)
+            }
+            _ => None,
+        };
+        let Some((step, rest)) = asked else {
             reply.discard(&mut self.buffers);
             self.break_link(l, Break::Fault(fault::INVALID_ARGUMENT), now);
             return false;
         };
-        let Some((step, rest)) = steps.split_first() else { return true };
-        *steps = rest;
         let done = rest.is_empty();
         let needless = *step == Step::Auth && has_no_password(reply.bytes());
         if needless {

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use crate::cli::{self, Mode};
 use crate::config;
 use crate::control;
+use crate::process::{complain, tell};
 
 /// Does what the arguments after the program's name ask for, and returns the exit status: 0 for success and an orderly
 /// stop, 1 for everything else.
@@ -55,14 +56,4 @@ fn look(mode: impl FnOnce(&mut Vec<u8>, &mut Vec<u8>) -> io::Result<u8>) -> Exit
         (Ok(status), Ok(())) => ExitCode::from(status),
         _ => ExitCode::FAILURE,
     }
-}
-
-/// Says one line on standard error, behind the program's name.
-pub(crate) fn complain(line: &str) {
-    tell(&format!("nutcracker: {line}\n"));
-}
-
-/// Nobody may be reading any more, which is no reason to panic.
-fn tell(text: &str) {
-    let _ = io::stderr().write_all(text.as_bytes());
 }

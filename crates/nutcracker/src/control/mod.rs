@@ -6,6 +6,7 @@ pub mod listeners;
 pub mod resolver;
 mod serve;
 pub mod signals;
+mod spike;
 mod startup;
 
 pub use serve::serve;

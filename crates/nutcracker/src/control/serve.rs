@@ -4,12 +4,15 @@ use std::process::ExitCode;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
+use reactor::process::release_free_memory;
+
 use super::Event;
 use super::signals::Signal;
+use super::spike::Spike;
 use super::startup::{Plan, Running};
-use crate::app::complain;
 use crate::cli::Options;
 use crate::logging::{Logger, always, notice};
+use crate::process::complain;
 use crate::process::daemon::{Detached, Notifier, detach};
 use crate::process::os_error_text;
 
@@ -40,9 +43,15 @@ fn serve_plan(plan: &Plan, notifier: Option<Notifier>) -> ExitCode {
     if let Some(Err(error)) = notifier.map(Notifier::ready) {
         return fail(plan, &format!("leaving the terminal failed: {}", os_error_text(&error)));
     }
-    let drain_bound = plan.config.global.drain_timeout;
-    let outcome =
-        ControlLoop { logger: &plan.logger, running, drain_bound, stop: None, failed: false }.run();
+    let outcome = ControlLoop {
+        logger: &plan.logger,
+        running,
+        drain_bound: plan.config.global.drain_timeout,
+        stop: None,
+        failed: false,
+        spike: Spike::default(),
+    }
+    .run();
     always!("done, rabbit done");
     outcome
 }
@@ -65,6 +74,7 @@ struct ControlLoop<'a> {
     stop: Option<Instant>,
     /// A worker ended unasked.
     failed: bool,
+    spike: Spike,
 }
 
 impl ControlLoop<'_> {
@@ -81,7 +91,11 @@ impl ControlLoop<'_> {
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
             }
             self.logger.flush_repeats();
+            if self.spike.has_passed(self.running.fleet.buffered_bytes()) {
+                release_free_memory();
+            }
         }
+        self.running.fleet.join();
         if self.running.fleet.alive() > 0 {
             notice!("not everything in flight has finished; it is cut off");
         }
@@ -129,11 +143,11 @@ impl ControlLoop<'_> {
     }
 
     fn drain(&mut self) {
+        self.stop = Some(Instant::now() + self.drain_bound);
+        self.running.fleet.drain(self.drain_bound);
         notice!(
             "no longer accepting; what is in flight has {} ms to finish",
             self.drain_bound.as_millis()
         );
-        self.stop = Some(Instant::now() + self.drain_bound);
-        self.running.fleet.drain(self.drain_bound);
     }
 }

@@ -16,7 +16,6 @@ mod report;
 use std::io::{self, IoSlice};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::thread::JoinHandle;
 
 use engine::counters::WorkerCounts;
 use engine::topology::Topology;
@@ -181,7 +180,7 @@ impl Worker {
         Ok(Worker { core, reactor })
     }
 
-    /// Introduces the workers to each other and starts a thread for each; `ended` is told the index of each that ends,
+    /// Introduces the workers to each other, starts a thread for each and returns their mailboxes; `ended` is told the index of each that ends,
     /// and why unless it drained.
     ///
     /// # Errors
@@ -190,18 +189,19 @@ impl Worker {
         workers: Vec<Worker>,
         shared: &Shared,
         ended: &(impl Fn(usize, Option<String>) + Clone + Send + 'static),
-    ) -> io::Result<(Vec<Mailbox<Message>>, Vec<JoinHandle<()>>)> {
-        let mailboxes: Vec<_> = workers.iter().map(|worker| worker.reactor.mailbox()).collect();
-        let _ = shared.mailboxes.set(mailboxes.clone());
+    ) -> io::Result<Vec<Mailbox<Message>>> {
+        let mailboxes = workers.iter().map(|worker| worker.reactor.mailbox()).collect();
+        let _ = shared.mailboxes.set(mailboxes);
         let start = |worker: Worker| {
             let ended = ended.clone();
             let index = worker.core.index;
+            let mailbox = worker.reactor.mailbox();
             std::thread::Builder::new()
                 .name(format!("worker {index}"))
-                .spawn(move || ended(index, worker.run()))
+                .spawn(move || ended(index, worker.run()))?;
+            Ok(mailbox)
         };
-        let threads = workers.into_iter().map(start).collect::<io::Result<_>>()?;
-        Ok((mailboxes, threads))
+        workers.into_iter().map(start).collect()
     }
 
     /// Serves until drained. Returns why it failed, if it did.

@@ -27,9 +27,14 @@ impl Place {
 
     /// Rewrites the configuration with another listen address.
     pub(crate) fn configure(&self, listen: &str) {
+        self.configure_with(listen, "127.0.0.1:1", 10_000);
+    }
+
+    pub(crate) fn configure_with(&self, listen: &str, server: &str, drain_timeout_ms: u32) {
+        let global = format!("global:\n  drain_timeout: {drain_timeout_ms}\n");
         let pool =
-            format!("alpha:\n  listen: {listen}\n  redis: true\n  servers:\n    - 127.0.0.1:1:1\n");
-        fs::write(self.path("n.yml"), pool).unwrap();
+            format!("alpha:\n  listen: {listen}\n  redis: true\n  servers:\n    - {server}:1\n");
+        fs::write(self.path("n.yml"), global + &pool).unwrap();
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {

@@ -1,10 +1,13 @@
 //! What signals do to a running proxy.
 
 use std::fs;
+use std::io::Write;
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
 
 use rustix::process::Signal;
 
-use crate::rig::{Place, wait_until};
+use crate::rig::{Place, Proxy, wait_until};
 
 const DOTS: &str = "[.......................] ";
 
@@ -24,6 +27,45 @@ fn term_and_int_end_with_status_0_and_leave_nothing() {
         assert!(log.contains(&format!("{DOTS}{line}\n")), "{log}");
         assert!(log.ends_with("done, rabbit done\n"), "{log}");
     }
+}
+
+/// A proxy with a request in flight to a server that never answers, and the two connections that make it so.
+fn with_a_request_in_flight(
+    place: &Place,
+    drain_timeout_ms: u32,
+) -> (Proxy, TcpStream, UnixStream) {
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let socket = place.path("x.sock").display().to_string();
+    place.configure_with(&socket, &server.local_addr().unwrap().to_string(), drain_timeout_ms);
+    let proxy = place.start(&["-o", "n.log", "-p", "n.pid"]);
+    let mut client = UnixStream::connect(place.path("x.sock")).unwrap();
+    client.write_all(b"*2\r\n$3\r\nGET\r\n$1\r\na\r\n").unwrap();
+    let (connection, _) = server.accept().unwrap();
+    connection.peek(&mut [0]).unwrap(); // returns once the request is on its way
+    (proxy, connection, client)
+}
+
+#[test]
+fn draining_waits_for_a_reply_only_as_long_as_it_may() {
+    let place = Place::new();
+    let (mut proxy, _server, _client) = with_a_request_in_flight(&place, 50);
+    proxy.signal(Signal::TERM);
+    assert_eq!(proxy.wait().code(), Some(0));
+    assert!(!place.path("n.pid").exists());
+}
+
+#[test]
+fn a_second_signal_ends_the_wait_for_what_is_in_flight() {
+    let place = Place::new();
+    let (mut proxy, _server, _client) = with_a_request_in_flight(&place, 1_000_000);
+    proxy.signal(Signal::TERM);
+    wait_until("draining", || place.read("n.log").contains("no longer accepting"));
+    assert!(UnixStream::connect(place.path("x.sock")).is_err(), "the socket goes first");
+    assert!(place.path("n.pid").exists(), "the pid file goes last");
+    proxy.signal(Signal::INT);
+    assert_eq!(proxy.wait().code(), Some(0));
+    assert!(!place.path("n.pid").exists());
+    assert!(place.read("n.log").contains("it is cut off\n"));
 }
 
 #[test]

@@ -1,12 +1,10 @@
 //! Mailboxes, wakes and deadlines.
 
-mod rig;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::rig::{Event, Probe, Rig};
 use reactor::{Clock, Reactor};
-use rig::{Event, Probe, Rig};
 
 const SENDERS: u64 = 4;
 const EACH: u64 = 2_500;

@@ -1,15 +1,13 @@
 //! Accepted connections on real sockets: bytes in and out, half closes, pauses, handing over, resets.
 
-mod rig;
-
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::Duration;
 
+use crate::rig::{Event, PATIENCE, Rig, connect, pattern, read};
 use reactor::{Clock, Close, Errno, Flow, Peer, Stream, Verdict};
-use rig::{Event, PATIENCE, Rig, connect, pattern, read};
 use socket2::{SockRef, Socket};
 
 /// Closes a socket so that its peer sees a reset.

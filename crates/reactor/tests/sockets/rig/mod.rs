@@ -1,5 +1,4 @@
 //! A core that reports everything it is told and does what the test says, in a reactor on a thread of its own.
-#![allow(dead_code, reason = "each test binary uses its own part of the rig")]
 
 use std::collections::HashMap;
 use std::io::{IoSlice, Read};

@@ -1,14 +1,12 @@
 //! Connections asked for by the core: success, every kind of failure, and the way from one target to the next.
 
-mod rig;
-
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 
+use crate::rig::{Event, Rig, read};
 use reactor::{Close, Errno, Target};
-use rig::{Event, Rig, read};
 use socket2::{Domain, Socket, Type};
 
 /// A port where nobody listens and that nobody else can be given: it is bound as long as the socket lives.
@@ -232,7 +230,7 @@ fn a_lingering_close_of_a_server_connection_ends_it_cleanly() {
     let (listener, target) = listening("127.0.0.1:0");
     assert_eq!(connecting(&rig, vec![target]), Event::Connected(3));
     let (mut server, _) = listener.accept().unwrap();
-    server.set_read_timeout(Some(rig::PATIENCE)).unwrap();
+    server.set_read_timeout(Some(crate::rig::PATIENCE)).unwrap();
     rig.order(|probe, _| {
         probe.send(3, b"QUIT");
         probe.close_when_written(3, Close::Linger);

@@ -1,0 +1,100 @@
+//! The whole core under a simulated network: engines driven by a simulated reactor, simulated clients and servers that
+//! fail in every way they can, virtual time, and one seed that everything follows from.
+//!
+//! ```text
+//!   clients ══ network ══ reactor ── engine   (1..3 workers, which tell each other of failures)
+//!                             ║
+//!   servers ══════════════════╝               truth: what servers did, and whether a reply is right
+//! ```
+//!
+//! A failing seed prints the command that replays it. `SIM_SEEDS=100000 cargo test -p engine --test sim every_seed` runs
+//! many more than usual, `SIM_FIRST=100000` begins with another seed.
+
+mod client;
+mod keyspace;
+mod network;
+mod random;
+mod reactor;
+mod scenario;
+mod server;
+mod truth;
+mod wire_format;
+mod world;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use reactor::Defect;
+use truth::Tally;
+
+/// Seeds of a normal run.
+const SEEDS: u64 = 256;
+
+#[test]
+fn every_seed_ends_with_each_request_answered_once_in_order_and_right() {
+    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().expect(name));
+    if let Some(seed) = number("SIM_SEED") {
+        world::run(seed, None).unwrap_or_else(|what| panic!("{what}"));
+        return;
+    }
+    let first = number("SIM_FIRST").unwrap_or(0);
+    let mut tally = Tally::new();
+    for seed in first..first + number("SIM_SEEDS").unwrap_or(SEEDS) {
+        let replay =
+            format!("replay with: SIM_SEED={seed} cargo test -p engine --test sim every_seed");
+        let outcome = catch_unwind(AssertUnwindSafe(|| world::run(seed, None)));
+        match outcome {
+            Ok(Ok(kinds)) => {
+                kinds.into_iter().for_each(|(kind, n)| *tally.entry(kind).or_default() += n);
+            }
+            Ok(Err(what)) => panic!("{what}\n{replay}"),
+            Err(_) => panic!("seed {seed} panicked\n{replay}"),
+        }
+    }
+    println!("{tally:#?}");
+    assert_that_everything_happened(&tally);
+}
+
+/// A simulation in which something never happens says nothing about it.
+fn assert_that_everything_happened(tally: &Tally) {
+    let commands =
+        ["get", "set", "incr", "hgetall", "lolwut", "sinter", "mget", "mset", "del", "exists"];
+    let texts = [
+        "Connection refused",
+        "Connection timed out",
+        "Connection reset by peer",
+        "Host is down",
+        "Invalid argument",
+        "server refused AUTH",
+        "server refused SELECT",
+        "unknown",
+    ];
+    let others = ["local", "cross shard", "deviation", "stray", "shed"];
+    for kind in commands.iter().chain(&texts).chain(&others) {
+        assert!(tally.contains_key(*kind), "no reply of the kind {kind:?} in {tally:#?}");
+    }
+}
+
+/// Whether a defect is noticed in at least one of the first seeds; none of them fails without it.
+fn is_noticed(defect: Defect) -> bool {
+    (0..64).any(|seed| world::run(seed, Some(defect)).is_err())
+}
+
+#[test]
+fn the_oracle_notices_a_reply_that_goes_to_another_client() {
+    assert!(is_noticed(Defect::CrossClients));
+}
+
+#[test]
+fn the_oracle_notices_a_reply_that_comes_twice() {
+    assert!(is_noticed(Defect::RepeatWrite));
+}
+
+#[test]
+fn the_oracle_notices_a_reply_that_never_comes() {
+    assert!(is_noticed(Defect::LoseWrite));
+}
+
+#[test]
+fn the_oracle_notices_a_request_that_changes_on_its_way() {
+    assert!(is_noticed(Defect::CorruptRequest));
+}

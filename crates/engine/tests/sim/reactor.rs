@@ -1,0 +1,382 @@
+//! The reactor of a simulated worker: drives an engine over the simulated network exactly as the real one does over
+//! sockets, in the same phases, with reads and writes cut at random.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+use std::sync::Arc;
+
+use engine::counters::WorkerCounts;
+use engine::topology::Topology;
+use engine::{Engine, Environment, Event, Flow, Identity, Now, Slot};
+
+use crate::network::{BROKEN_PIPE, Dial, Network, RESET, WireId};
+use crate::random::Random;
+
+/// Wall clock at the beginning of virtual time, µs.
+const EPOCH_US: u64 = 1_700_000_000_000_000;
+
+/// A defect put between engine and network on purpose, to see whether the oracle notices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Defect {
+    /// What one client should get goes to another.
+    CrossClients,
+    /// Something is written to a client twice.
+    RepeatWrite,
+    /// Something is never written to a client.
+    LoseWrite,
+    /// A byte on its way to a server changes.
+    CorruptRequest,
+}
+
+/// Cuts of reads and writes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Grain {
+    pub(crate) read_max: usize,
+    pub(crate) write_max: usize,
+    /// Reads of one connection in one turn.
+    pub(crate) reads_max: usize,
+}
+
+#[derive(Debug)]
+struct Port {
+    wire: Option<WireId>,
+    dial: Option<Dial>,
+    accepted: bool,
+    paused: bool,
+    ended: bool,
+    /// Output was left unwritten.
+    blocked: bool,
+}
+
+/// A worker: an engine and the sockets it has.
+pub(crate) struct Worker {
+    pub(crate) engine: Engine,
+    pub(crate) counts: Arc<WorkerCounts>,
+    ports: Vec<Option<Port>>,
+    grain: Grain,
+    /// From other workers.
+    pub(crate) mail: VecDeque<Event>,
+    /// Everything this engine told.
+    pub(crate) events: Vec<Event>,
+    /// How many of `events` were told to other workers.
+    pub(crate) published: usize,
+    pub(crate) defect: Option<Defect>,
+}
+
+struct Silent;
+
+impl Environment for Silent {
+    fn info(&self, section: Option<&[u8]>, text: &mut String) {
+        text.push_str("# Simulated\r\n");
+        if let Some(section) = section {
+            text.push_str(&String::from_utf8_lossy(section));
+        }
+    }
+}
+
+impl Worker {
+    /// A worker that serves `topology`. What it wants at once is under way.
+    pub(crate) fn new(
+        identity: Identity,
+        topology: &Topology,
+        grain: Grain,
+        network: &mut Network,
+    ) -> Worker {
+        let counts = WorkerCounts::for_topology(topology);
+        let mut engine = Engine::new(identity, Arc::new(Silent));
+        engine.publish(topology, Arc::clone(&counts), now(0));
+        let mut worker = Worker {
+            engine,
+            counts,
+            ports: Vec::new(),
+            grain,
+            mail: VecDeque::new(),
+            events: Vec::new(),
+            published: 0,
+            defect: None,
+        };
+        worker.rearrange(network, 0);
+        worker
+    }
+
+    /// A client connected over `wire`.
+    pub(crate) fn accept(&mut self, pool: u32, wire: WireId) {
+        let slot = self.engine.accept(pool);
+        self.place(slot, Port { wire: Some(wire), ..Port::idle(true) });
+    }
+
+    /// Puts a connection into its slot, which must be empty.
+    fn place(&mut self, slot: Slot, port: Port) {
+        let slot = slot as usize;
+        if self.ports.len() <= slot {
+            self.ports.resize_with(slot + 1, || None);
+        }
+        assert!(self.ports[slot].is_none(), "slot {slot} is assigned twice");
+        self.ports[slot] = Some(port);
+    }
+
+    /// Server connections that are established.
+    pub(crate) fn established(&self) -> usize {
+        let up = |port: &&Port| !port.accepted && port.wire.is_some();
+        self.ports.iter().flatten().filter(up).count()
+    }
+
+    /// All connections, connects under way included.
+    pub(crate) fn connections(&self) -> usize {
+        self.ports.iter().flatten().count()
+    }
+
+    /// Whether a turn would find something to do.
+    pub(crate) fn is_ready(&self, network: &Network, now_us: u64) -> bool {
+        !self.mail.is_empty()
+            || self.engine.deadline().is_some_and(|due| due <= now_us)
+            || self.ports.iter().flatten().any(|port| port.is_ready(network, now_us))
+    }
+
+    /// When a turn is due although nothing arrives.
+    pub(crate) fn wake_at(&self) -> Option<u64> {
+        let dials = self.ports.iter().flatten().filter_map(|port| port.dial?.due);
+        self.engine.deadline().into_iter().chain(dials).min()
+    }
+
+    /// Connects that nothing will ever answer come to the system's own time limit.
+    pub(crate) fn give_up_dials(&mut self, now_us: u64) {
+        for port in self.ports.iter_mut().flatten() {
+            if let Some(Dial { due: due @ None, .. }) = &mut port.dial {
+                *due = Some(now_us);
+            }
+        }
+    }
+
+    /// The process is asked to end.
+    pub(crate) fn drain(&mut self, network: &mut Network, now_us: u64) {
+        self.engine.drain();
+        self.rearrange(network, now_us);
+    }
+
+    /// One turn of the loop.
+    pub(crate) fn turn(&mut self, network: &mut Network, random: &mut Random, now_us: u64) {
+        while let Some(event) = self.mail.pop_front() {
+            self.engine.heed(&event, now(now_us));
+            self.rearrange(network, now_us);
+        }
+        self.end_phase(network, random, now_us);
+        for accepted in [true, false] {
+            let of_side = |port: &Port| port.accepted == accepted && port.is_ready(network, now_us);
+            let mut slots: Vec<usize> = (0..self.ports.len())
+                .filter(|slot| self.ports[*slot].as_ref().is_some_and(of_side))
+                .collect();
+            random.shuffle(&mut slots);
+            for slot in slots {
+                self.serve(slot, network, random, now_us);
+            }
+            self.end_phase(network, random, now_us);
+        }
+        self.engine.turn(now(now_us));
+        self.rearrange(network, now_us);
+        self.end_phase(network, random, now_us);
+        let mut events = Vec::new();
+        self.engine.take_events(&mut events);
+        self.events.append(&mut events);
+    }
+
+    /// Does what one connection is ready for.
+    fn serve(&mut self, slot: usize, network: &mut Network, random: &mut Random, now_us: u64) {
+        let Some(port) = &mut self.ports[slot] else { return };
+        if let Some(dial) = port.dial {
+            if dial.due.is_some_and(|due| due <= now_us) {
+                self.settle(slot, dial, network, now_us);
+            }
+            return;
+        }
+        for _ in 0..random.within(1..=self.grain.reads_max) {
+            self.read(slot, network, random, now_us);
+        }
+        if self.ports[slot].as_ref().is_some_and(|port| port.blocked) {
+            self.write(slot, network, random, now_us);
+        }
+    }
+
+    fn settle(&mut self, slot: usize, dial: Dial, network: &mut Network, now_us: u64) {
+        // A server that hangs is given up by the system.
+        let outcome = match network.door(dial.pool, dial.server) {
+            crate::network::Door::Hangs => Err(engine::fault::TIMED_OUT),
+            _ => network.settle(dial),
+        };
+        match (outcome, &mut self.ports[slot]) {
+            (Ok(wire), Some(port)) => {
+                port.dial = None;
+                port.wire = Some(wire);
+                self.engine.connected(slot as Slot);
+                self.rearrange(network, now_us);
+            }
+            (Err(text), _) => self.fail(slot, text, network, now_us),
+            (Ok(_), None) => {}
+        }
+    }
+
+    fn read(&mut self, slot: usize, network: &mut Network, random: &mut Random, now_us: u64) {
+        let Some(port) = &mut self.ports[slot] else { return };
+        let Some(id) = port.wire else { return };
+        let wire = network.wire(id);
+        if let Some(text) = wire.broken
+            && (port.paused || port.ended || wire.to_engine.is_empty() || random.chance(1, 4))
+        {
+            return self.fail(slot, text, network, now_us);
+        }
+        if port.paused {
+            return;
+        }
+        let bytes = wire.to_engine.pull(random.within(1..=self.grain.read_max));
+        if !bytes.is_empty() {
+            let flow = self.engine.received(slot as Slot, &bytes, now(now_us));
+            self.rearrange(network, now_us);
+            if let Some(port) = &mut self.ports[slot] {
+                port.paused = flow == Flow::Pause;
+            }
+        } else if wire.to_engine.ended && !port.ended {
+            port.ended = true;
+            self.engine.ended(slot as Slot, now(now_us));
+            self.rearrange(network, now_us);
+        }
+    }
+
+    fn write(&mut self, slot: usize, network: &mut Network, random: &mut Random, now_us: u64) {
+        let Some(Port { wire: Some(id), accepted, .. }) = self.ports[slot] else { return };
+        let wire = network.wire(id);
+        if wire.broken.is_some() {
+            // Reading will tell.
+            return;
+        }
+        let mut slices = [IoSlice::new(&[]); 64];
+        let filled = self.engine.output(slot as Slot, &mut slices);
+        let mut bytes: Vec<u8> =
+            slices[..filled].iter().flat_map(|slice| slice.iter().copied()).collect();
+        let ready = bytes.len();
+        let room = if wire.peer_gone { ready } else { wire.to_peer.free() };
+        bytes.truncate(room.min(random.within(1..=self.grain.write_max)));
+        if let Some(port) = &mut self.ports[slot] {
+            port.blocked = bytes.len() < ready;
+        }
+        if bytes.is_empty() {
+            return;
+        }
+        if wire.peer_gone {
+            if random.chance(1, 2) {
+                return self.fail(slot, BROKEN_PIPE, network, now_us);
+            }
+            wire.broken = Some(RESET);
+        } else {
+            self.carry(id, accepted, &bytes, network, random);
+        }
+        self.engine.written(slot as Slot, bytes.len());
+        self.rearrange(network, now_us);
+    }
+
+    /// Brings bytes to the peer's end, unless a defect has other plans.
+    fn carry(
+        &mut self,
+        id: WireId,
+        accepted: bool,
+        bytes: &[u8],
+        network: &mut Network,
+        random: &mut Random,
+    ) {
+        let strikes = self.defect.is_some_and(|defect| {
+            accepted == (defect != Defect::CorruptRequest) && random.chance(1, 8)
+        });
+        let defect = if strikes { self.defect } else { None };
+        match defect {
+            None => drop(network.wire(id).to_peer.push(bytes)),
+            Some(Defect::LoseWrite) => self.defect = None,
+            Some(Defect::RepeatWrite) => {
+                network.wire(id).to_peer.push(bytes);
+                if network.wire(id).to_peer.push(bytes) == bytes.len() {
+                    self.defect = None;
+                }
+            }
+            Some(Defect::CorruptRequest) => {
+                let mut bytes = bytes.to_vec();
+                let at = random.below(bytes.len());
+                bytes[at] ^= 1 << random.below(8);
+                network.wire(id).to_peer.push(&bytes);
+                self.defect = None;
+            }
+            Some(Defect::CrossClients) => {
+                let other =
+                    |port: &&Port| port.accepted && port.wire.is_some_and(|wire| wire != id);
+                let to = self.ports.iter().flatten().find(other).and_then(|port| port.wire);
+                if to.is_some() {
+                    self.defect = None;
+                }
+                network.wire(to.unwrap_or(id)).to_peer.push(bytes);
+            }
+        }
+    }
+
+    fn fail(&mut self, slot: usize, text: &'static str, network: &mut Network, now_us: u64) {
+        if let Some(Port { wire: Some(id), .. }) = self.ports[slot].take() {
+            let wire = network.wire(id);
+            wire.engine_gone = true;
+            wire.to_peer.ended = true;
+        }
+        self.engine.failed(slot as Slot, text, now(now_us));
+        self.rearrange(network, now_us);
+    }
+
+    /// Closes and opens what the engine asked for in its last call.
+    fn rearrange(&mut self, network: &mut Network, now_us: u64) {
+        let actions = self.engine.actions();
+        let close = std::mem::take(&mut actions.close);
+        let connect = std::mem::take(&mut actions.connect);
+        for (slot, _) in close {
+            let port = self.ports.get_mut(slot as usize).and_then(Option::take);
+            if let Some(Port { wire: Some(id), .. }) = port {
+                let wire = network.wire(id);
+                wire.engine_gone = true;
+                wire.to_peer.ended = true;
+            }
+        }
+        for (slot, pool, server) in connect {
+            let dial = network.dial(pool, server, now_us);
+            self.place(slot, Port { dial: Some(dial), ..Port::idle(false) });
+        }
+    }
+
+    fn end_phase(&mut self, network: &mut Network, random: &mut Random, now_us: u64) {
+        self.engine.end_phase();
+        let actions = self.engine.actions();
+        let resume = std::mem::take(&mut actions.resume);
+        let flush = std::mem::take(&mut actions.flush);
+        for slot in resume {
+            if let Some(Some(port)) = self.ports.get_mut(slot as usize) {
+                port.paused = false;
+            }
+        }
+        for slot in flush {
+            self.write(slot as usize, network, random, now_us);
+        }
+    }
+}
+
+impl Port {
+    fn idle(accepted: bool) -> Port {
+        Port { wire: None, dial: None, accepted, paused: false, ended: false, blocked: false }
+    }
+
+    fn is_ready(&self, network: &Network, now_us: u64) -> bool {
+        if let Some(dial) = self.dial {
+            return dial.due.is_some_and(|due| due <= now_us);
+        }
+        let Some(id) = self.wire else { return false };
+        let wire = network.look(id);
+        let readable =
+            !self.paused && (!wire.to_engine.is_empty() || (wire.to_engine.ended && !self.ended));
+        let writable = self.blocked && (wire.peer_gone || wire.to_peer.free() > 0);
+        wire.broken.is_some() || readable || writable
+    }
+}
+
+fn now(mono_us: u64) -> Now {
+    Now { mono_us, wall_us: EPOCH_US + mono_us }
+}

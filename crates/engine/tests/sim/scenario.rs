@@ -1,0 +1,228 @@
+//! What a run is about: the pool, the workers, the clients and what will go wrong, all drawn from the seed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use engine::topology::{Address, CrossShard, Ejection, Limits, Pool, Protocol, Server, Topology};
+use sharding::{Distribution, Hash, Node, Sharder};
+
+use crate::random::Random;
+use crate::reactor::Grain;
+
+/// One run.
+#[derive(Clone, Debug)]
+pub(crate) struct Scenario {
+    pub(crate) pool: Pool,
+    pub(crate) limits: Limits,
+    pub(crate) workers: u32,
+    pub(crate) clients: u32,
+    /// Requests of each client.
+    pub(crate) requests: u32,
+    /// Requests a client has under way at once.
+    pub(crate) depth: usize,
+    /// Bytes of a pipe.
+    pub(crate) room: usize,
+    pub(crate) grain: Grain,
+    pub(crate) value_max: usize,
+    pub(crate) keys_max: usize,
+    pub(crate) faults: Faults,
+}
+
+/// What may go wrong. Chances are out of 1000, for each reply or each look at a connection.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Faults {
+    /// Error replies of the server's own.
+    pub(crate) errors: usize,
+    /// `-LOADING` among them.
+    pub(crate) loading: bool,
+    /// Whole replies that a split command's part must not get.
+    pub(crate) wrong_types: usize,
+    /// Bytes that are no reply.
+    pub(crate) garbage: usize,
+    /// Replies that nobody asked for.
+    pub(crate) strays: usize,
+    /// Refusals of requests that have not arrived whole.
+    pub(crate) early: usize,
+    /// Server connections reset, closed, or left alone for ever.
+    pub(crate) resets: usize,
+    pub(crate) closes: usize,
+    pub(crate) mutes: usize,
+    /// Servers that refuse connects for a while.
+    pub(crate) refusals: usize,
+    /// Connects that are never answered.
+    pub(crate) hangs: usize,
+    /// Longest wait before a reply, µs.
+    pub(crate) reply_delay_max: usize,
+    /// Longest wait before a connect succeeds, µs.
+    pub(crate) connect_delay_max: usize,
+    /// AUTH or SELECT refused.
+    pub(crate) handshakes: usize,
+    /// Clients that break the framing, reset, close without reading on.
+    pub(crate) malformed_clients: usize,
+    pub(crate) vanishing_clients: usize,
+    /// Clients that stop reading for a while.
+    pub(crate) lazy_clients: usize,
+    /// The workers are drained in the middle.
+    pub(crate) drain: bool,
+}
+
+impl Faults {
+    /// Whether connections to servers may end.
+    pub(crate) fn breaks_links(&self) -> bool {
+        self.garbage
+            + self.strays
+            + self.early
+            + self.resets
+            + self.closes
+            + self.mutes
+            + self.refusals
+            + self.hangs
+            + self.handshakes
+            > 0
+    }
+}
+
+impl Scenario {
+    pub(crate) fn draw(random: &mut Random) -> Scenario {
+        let mut faults = Faults::default();
+        // One run in five is without any fault of a peer, most have a few kinds, one in five has all.
+        let kinds = match random.below(5) {
+            0 => 0,
+            4 => 1000,
+            _ => random.within(50..=400),
+        };
+        let mut some = |max: usize| match random.chance(kinds, 1000) {
+            true => random.within(1..=max),
+            false => 0,
+        };
+        faults.errors = some(200);
+        faults.loading = some(1) == 1;
+        faults.wrong_types = some(100);
+        faults.garbage = some(20);
+        faults.strays = some(20);
+        faults.early = some(300);
+        faults.resets = some(20);
+        faults.closes = some(20);
+        faults.mutes = some(10);
+        faults.refusals = some(30);
+        faults.hangs = some(15);
+        faults.handshakes = some(300);
+        faults.malformed_clients = some(500);
+        faults.vanishing_clients = some(500);
+        faults.lazy_clients = some(300);
+        faults.drain = some(8) == 1;
+        let slow = some(1) == 1;
+        faults.reply_delay_max = some(3_000);
+        faults.connect_delay_max = some(5_000);
+        if slow {
+            faults.reply_delay_max = random.within(1_000..=400_000);
+            faults.connect_delay_max = random.within(1_000..=400_000);
+        }
+        let patient = !slow && !faults.breaks_links() && faults.reply_delay_max == 0;
+        let pool = draw_pool(random, patient);
+        if pool.timeout.is_none() && random.chance(1, 2) {
+            faults.mutes = 0;
+        }
+        let big = random.chance(1, 8);
+        Scenario {
+            pool,
+            limits: draw_limits(random),
+            workers: random.within(1..=3) as u32,
+            clients: random.within(1..=10) as u32,
+            requests: random.within(1..=if big { 12 } else { 60 }) as u32,
+            depth: random.pick(&[1, 2, 8, 40, 200]),
+            room: if big { 65_536 } else { random.pick(&[7, 64, 1_000, 4_096, 65_536]) },
+            grain: draw_grain(random, big),
+            value_max: if big { 200_000 } else { random.pick(&[8, 40, 300, 3_000, 9_000]) },
+            keys_max: if big { 4 } else { random.pick(&[2, 5, 12, 40]) },
+            faults,
+        }
+    }
+
+    pub(crate) fn topology(&self) -> Topology {
+        Topology { epoch: 1, pools: vec![Arc::new(self.pool.clone())], limits: self.limits }
+    }
+
+    /// The router of this pool, to know where keys belong while no server is ejected.
+    pub(crate) fn sharder(&self) -> Sharder {
+        let nodes: Vec<_> = (self.pool.servers.iter())
+            .map(|server| Node { name: server.name.as_bytes(), weight: server.weight })
+            .collect();
+        Sharder::new(self.pool.hash, self.pool.hash_tag, self.pool.distribution, &nodes)
+    }
+
+    /// Whether a key always goes to the same server.
+    pub(crate) fn is_placement_fixed(&self) -> bool {
+        self.pool.ejection.is_none()
+            && (self.pool.distribution != Distribution::Random || self.pool.servers.len() == 1)
+    }
+}
+
+fn draw_grain(random: &mut Random, big: bool) -> Grain {
+    let sizes: &[usize] = if big { &[16_384, 65_536] } else { &[1, 5, 100, 1_000, 65_536] };
+    Grain {
+        read_max: random.pick(sizes),
+        write_max: random.pick(sizes),
+        reads_max: random.within(1..=3),
+    }
+}
+
+fn draw_limits(random: &mut Random) -> Limits {
+    Limits {
+        client_output_bytes_max: random.pick(&[1, 500, 20_000, 1 << 20]),
+        client_requests_max: random.pick(&[1, 2, 3, 16, 4_096]),
+        worker_memory_bytes_max: random.pick(&[0, 0, 0, 0, 0, 30_000, 300_000]),
+    }
+}
+
+fn draw_pool(random: &mut Random, patient: bool) -> Pool {
+    let timeout = match random.below(4) {
+        0 => None,
+        _ if patient => Some(Duration::from_secs(1_000)),
+        _ => Some(Duration::from_millis(random.pick(&[1, 20, 100, 400]))),
+    };
+    let ejection = Ejection {
+        failure_limit: random.within(0..=3) as u32,
+        retry_timeout: Duration::from_millis(random.pick(&[0, 1, 50, 2_000])),
+    };
+    let distributions = [Distribution::Ketama, Distribution::Modula, Distribution::Random];
+    let auth = random.chance(1, 4);
+    let mut pool = pool(random.within(1..=4));
+    pool.hash = random.pick(&Hash::ALL);
+    pool.distribution = random.pick(&distributions);
+    pool.timeout = timeout;
+    pool.redis_auth = auth.then(|| b"open sesame"[..].into());
+    pool.redis_db = if random.chance(1, 4) { 7 } else { 0 };
+    pool.preconnect = random.chance(1, 4);
+    pool.server_connections = random.pick(&[1, 1, 2, 4]);
+    pool.ejection = random.chance(1, 3).then_some(ejection);
+    pool.retry_timeout = ejection.retry_timeout;
+    pool.cross_shard = random.pick(&[CrossShard::Error, CrossShard::FirstKey]);
+    pool
+}
+
+/// A plain pool of `servers` servers.
+pub(crate) fn pool(servers: usize) -> Pool {
+    let server = |i: usize| Server {
+        name: format!("server{i}"),
+        display_name: format!("10.0.0.{i}:6379:1"),
+        address: Address::Tcp { host: format!("10.0.0.{i}"), port: 6379 },
+        weight: 1,
+    };
+    Pool {
+        name: "pool".into(),
+        protocol: Protocol::Redis,
+        hash: Hash::Fnv1a64,
+        hash_tag: None,
+        distribution: Distribution::Modula,
+        timeout: Some(Duration::from_millis(400)),
+        redis_auth: None,
+        redis_db: 0,
+        preconnect: false,
+        server_connections: 1,
+        ejection: None,
+        retry_timeout: Duration::from_secs(30),
+        cross_shard: CrossShard::FirstKey,
+        servers: (0..servers).map(server).collect(),
+    }
+}
