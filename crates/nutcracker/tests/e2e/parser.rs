@@ -193,7 +193,11 @@ fn exchanges() -> Vec<Exchange> {
             requests("set a 1\nmget a a\nget a"),
             b"+OK\r\n*2\r\n$1\r\n1\r\n$1\r\n1\r\n$1\r\n1\r\n",
         ),
-        ("leading zeros", b"*02\r\n$03\r\nGET\r\n$01\r\nz\r\n".to_vec(), b"$-1\r\n"),
+        (
+            "padded numbers",
+            b"*02\r\n$3\r\nGET\r\n$1\r\nz\r\n".to_vec(),
+            b"-ERR Protocol error: invalid multibulk length\r\n",
+        ),
     ]
 }
 
