@@ -50,6 +50,10 @@ pub(crate) struct Client {
     reading: Reading,
     /// In the list of connections to flush.
     dirty: bool,
+    /// In the list of clients whose replies are held.
+    pub(crate) held: bool,
+    /// When it was read last, in buckets of the pace.
+    active: u32,
 }
 
 /// What commands changed on this connection.
@@ -109,7 +113,14 @@ impl Client {
             session: Session { id, ..Session::default() },
             reading: Reading::Open,
             dirty: false,
+            held: false,
+            active: 0,
         }
+    }
+
+    /// Whether replies are still to come and nobody waits for the connection to close.
+    pub(crate) fn awaits_more(&self) -> bool {
+        self.head != NONE && self.reading == Reading::Open
     }
 
     /// Reply bytes held for this client.
@@ -151,7 +162,9 @@ impl Engine {
                 return Flow::Pause;
             }
         }
-        let pool = self.clients[c as usize].pool;
+        let client = &mut self.clients[c as usize];
+        client.active = self.pace.note_client(client.active, now);
+        let pool = client.pool;
         if self.pools[pool as usize].pool.protocol == Protocol::Memcached {
             self.answer(c, reply::MEMCACHED);
             self.stop_reading(c, Ending::ByFault);
@@ -250,6 +263,7 @@ impl Engine {
     /// Serves one request, whoever owns its bytes.
     fn request(&mut self, c: u32, request: Message<'_>, args: &[Span], now: Now) {
         self.clients[c as usize].session.greeted = true;
+        self.pace.note_request();
         self.route(c, request, args, now);
     }
 

@@ -158,7 +158,9 @@ impl Engine {
             client.pop_head(next);
         }
         client.trim_stash(&mut self.buffers);
-        self.flush_client(c);
+        if !self.hold(c) {
+            self.flush_client(c);
+        }
         self.resume_if_drained(c);
     }
 

@@ -25,7 +25,7 @@ const TRUNK: [(&str, &[&str]); 9] = [
     ("process", &[]),
     ("config", &["cli"]),
     ("worker", &["logging"]),
-    ("stats", &["worker"]),
+    ("stats", &["process", "worker"]),
     ("control", &["cli", "config", "logging", "process", "stats", "worker"]),
     ("app", &["cli", "config", "control", "logging", "process", "stats"]),
     ("main", &["app", "cli", "config", "control"]),

@@ -7,7 +7,7 @@ use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use engine::counters::WorkerCounts;
-use engine::topology::Protocol;
+use engine::topology::{Protocol, Topology};
 use reactor::{Clock, Mailbox};
 
 use super::Event;
@@ -40,6 +40,7 @@ pub struct FleetSpec<'a> {
 pub struct Fleet {
     listeners: Vec<Listener>,
     workers: Vec<Mailbox<Message>>,
+    topology: Arc<Topology>,
     counts: Vec<Arc<WorkerCounts>>,
     clock: Clock,
     alive: usize,
@@ -80,7 +81,14 @@ impl Fleet {
             let _ = events.send(Event::WorkerEnded { worker, failure });
         };
         let workers = Worker::start_all(workers, &shared, &ended)?;
-        Ok(Fleet { listeners: spec.listeners, alive: workers.len(), workers, counts, clock })
+        Ok(Fleet {
+            listeners: spec.listeners,
+            alive: workers.len(),
+            workers,
+            topology,
+            counts,
+            clock,
+        })
     }
 
     /// Stops accepting, removes the socket files, and asks every worker to end once what is in flight is answered,
@@ -102,6 +110,18 @@ impl Fleet {
     #[must_use]
     pub fn alive(&self) -> usize {
         self.alive
+    }
+
+    /// What the workers serve.
+    #[must_use]
+    pub fn topology(&self) -> &Arc<Topology> {
+        &self.topology
+    }
+
+    /// What each worker counts, live.
+    #[must_use]
+    pub fn counts(&self) -> &[Arc<WorkerCounts>] {
+        &self.counts
     }
 
     /// Bytes that connections hold in buffers, over all workers.

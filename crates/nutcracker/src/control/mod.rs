@@ -8,6 +8,7 @@ mod serve;
 pub mod signals;
 mod spike;
 mod startup;
+mod stats_server;
 
 pub use serve::serve;
 

@@ -1,7 +1,7 @@
 //! From flags to a running proxy, in an order that lets every failure be seen by who started it.
 //!
 //! ```text
-//! flags ─► configuration ─► log ─► detach (-d) ─► signals ─► pid file ─► banner ─► limits ─► listeners ─► workers ─► ready
+//! flags ─► configuration ─► log ─► detach (-d) ─► signals ─► pid file ─► banner ─► limits ─► listeners ─► workers ─► stats ─► ready
 //! ```
 //!
 //! COMPAT: twemproxy 0.5 detaches before it reads the configuration, so its foreground process always exits with 0.
@@ -15,9 +15,10 @@ use engine::topology::Protocol;
 
 use super::Event;
 use super::fleet::{Fleet, FleetSpec};
-use super::listeners::{BindError, Endpoint, Listener, ListenerSpec};
-use super::resolver::Resolver;
+use super::listeners::{BindError, Endpoint, Listener, ListenerSpec, Owner};
+use super::resolver::{ResolveError, Resolver};
 use super::signals::Signals;
+use super::stats_server::{self, StatsServer};
 use crate::cli::{COMPATIBLE_VERSION, Options, Workers};
 use crate::config::{self, Config, Global, Listen, LoadError, Pool, Settings};
 use crate::logging::{EVERY, Logger, OpenError, always};
@@ -41,6 +42,7 @@ pub(super) struct Running {
     pub(super) events: Receiver<Event>,
     _events_sender: Sender<Event>,
     _signals: Signals,
+    _stats: StatsServer,
     _pid_file: Option<PidFile>,
 }
 
@@ -53,6 +55,10 @@ pub(super) enum StartError {
     PidFile(#[from] PidFileError),
     #[error(transparent)]
     Bind(#[from] BindError),
+    #[error("{0}; give -a or stats_addr an address of this machine")]
+    StatsAddress(ResolveError),
+    #[error("starting the stats server failed: {}", os_error_text(.0))]
+    Stats(io::Error),
     #[error("starting the workers failed: {}", os_error_text(.0))]
     Workers(io::Error),
 }
@@ -92,20 +98,24 @@ impl Plan {
         let pid_file = pid_file.map(|path| PidFile::create(path, related)).transpose()?;
         banner();
         let workers = worker_count(self.settings.workers);
+        let budget = open_files(&self.config, workers);
+        let stats = stats_server::bind(&self.settings)?;
         let spec = FleetSpec {
             config: &self.config,
             workers,
-            budget: open_files(&self.config, workers),
+            budget,
             listeners: bind_all(&self.config)?,
             resolver: Resolver::new(),
             events: sender.clone(),
         };
         let fleet = Fleet::start(spec).map_err(StartError::Workers)?;
+        let stats = StatsServer::start(stats, &fleet).map_err(StartError::Stats)?;
         Ok(Running {
             fleet,
             events,
             _events_sender: sender,
             _signals: signals,
+            _stats: stats,
             _pid_file: pid_file,
         })
     }
@@ -196,7 +206,7 @@ fn listener_spec(pool: &Pool) -> ListenerSpec {
         Listen::Unix { path, mode, .. } => Endpoint::Unix { path: path.clone(), mode: *mode },
     };
     ListenerSpec {
-        pool: pool.name.clone(),
+        owner: Owner::Pool(pool.name.clone()),
         text: pool.listen.text().to_owned(),
         endpoint,
         backlog: pool.backlog,
