@@ -4,7 +4,8 @@ use std::thread;
 use std::time::Duration;
 
 use crate::harness::{
-    Client, Pool, Proxy, Random, RealServer, Reply, WORKER_COUNTS, eventually, request, requests,
+    Client, Ending, Pool, Proxy, Random, RealServer, Reply, WORKER_COUNTS, eventually, request,
+    requests,
 };
 
 const MIB: u64 = 1 << 20;
@@ -93,6 +94,41 @@ fn a_frozen_server_costs_bounded_memory_and_all_is_well_when_it_thaws() {
         assert_eq!(client.reply(), Reply::ok());
         client.expect_usable();
     }
+}
+
+#[test]
+fn above_the_ceiling_requests_are_refused_and_all_else_is_served() {
+    let server = RealServer::redis();
+    let yaml = format!("global:\n  max_memory: 16m\n{}", Pool::redis(&[&server]));
+    let proxy = Proxy::with(yaml).workers(1).start();
+    let mut other = proxy.client();
+    other.expect_usable();
+    let before = proxy.resident_bytes();
+    let set = request(&[b"SET".as_slice(), b"k", &vec![b'v'; 4 << 20]]);
+    let mut clients: Vec<Client> = (0..30).map(|_| proxy.client()).collect();
+    for client in &mut clients {
+        // All but the last byte: the proxy has to keep what comes, or refuse it.
+        let _refused_already = client.try_send(&set[..set.len() - 1]);
+    }
+    let mut refused = 0;
+    let mut texts = Vec::new();
+    for client in &mut clients {
+        let (got, ending) = client.drain(Duration::from_millis(20));
+        if ending == Ending::Open {
+            client.send(b"\n");
+            assert_eq!(client.reply(), Reply::ok());
+        } else {
+            refused += 1;
+            texts.extend(got);
+        }
+    }
+    assert!((15..30).contains(&refused), "{refused} of 30 requests of 4 MiB refused");
+    let texts = String::from_utf8_lossy(&texts);
+    assert!(texts.contains("max_memory"), "no word of the reason: {texts}");
+    let grown = proxy.resident_bytes().saturating_sub(before);
+    assert!(grown < 64 * MIB, "a ceiling of 16 MiB lets memory grow by {grown} bytes");
+    assert_eq!(other.call(&["SET", "k", "v"]), Reply::ok());
+    assert_eq!(other.call(&["GET", "k"]), Reply::bulk("v"));
 }
 
 #[test]
