@@ -11,10 +11,12 @@
 //! many more than usual, `SIM_FIRST=100000` begins with another seed.
 
 mod client;
+mod directed;
 mod keyspace;
 mod network;
 mod random;
 mod reactor;
+mod rig;
 mod scenario;
 mod server;
 mod truth;
