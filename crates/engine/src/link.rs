@@ -374,6 +374,7 @@ impl Engine {
             reply.discard(&mut self.buffers);
             return true;
         }
+        self.pace.note_round_trip(owed.at, now);
         if self.requests[owed.request as usize].client != NONE {
             counts.responses.add(1);
             counts.response_bytes.add(reply.bytes().len() as u64);

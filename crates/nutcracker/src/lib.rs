@@ -1,6 +1,7 @@
 //! The product: configuration, command line, control thread and workers, put together.
 #![forbid(unsafe_code)]
 
+mod app;
 pub mod cli;
 pub mod config;
 pub mod control;
@@ -8,3 +9,5 @@ pub mod logging;
 pub mod process;
 pub mod stats;
 pub mod worker;
+
+pub use app::run;

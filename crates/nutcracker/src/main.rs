@@ -1,3 +1,8 @@
 //! The `nutcracker` binary.
 #![forbid(unsafe_code)]
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    nutcracker::run(std::env::args_os().skip(1))
+}

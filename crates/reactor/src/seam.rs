@@ -132,6 +132,10 @@ pub trait Core {
     /// End of a turn: timeouts and housekeeping. Called once per turn, before its last flush.
     fn turn(&mut self, now: Now);
 
+    /// The phase is over: wishes to flush and to resume, which only now are executed, may be put on the list. Called
+    /// before each look at them.
+    fn end_phase(&mut self) {}
+
     /// The list of wishes. The reactor takes it after every phase and leaves an empty one; called very often.
     fn ops(&mut self) -> &mut Ops;
 
@@ -141,7 +145,7 @@ pub trait Core {
 
     /// How long to sleep after the first readiness of a turn so that more work gathers; zero for not at all. Asked
     /// once per turn that begins with readiness.
-    fn window(&self, _now: Now) -> Duration {
+    fn window(&mut self, _now: Now) -> Duration {
         Duration::ZERO
     }
 

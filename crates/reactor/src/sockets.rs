@@ -126,7 +126,11 @@ impl Sockets {
     /// Does what the core wants, until it wants nothing more.
     pub(crate) fn execute<C: Core>(&mut self, core: &mut C, now: Now) {
         self.rearrange(core, now);
-        while !core.ops().is_empty() {
+        loop {
+            core.end_phase();
+            if core.ops().is_empty() {
+                return;
+            }
             let mut ops = std::mem::replace(core.ops(), std::mem::take(&mut self.ops));
             for (id, socket) in ops.listen.drain(..) {
                 self.listeners.add(id, socket);

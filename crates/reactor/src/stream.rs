@@ -9,20 +9,11 @@ use std::path::PathBuf;
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
-/// Not raising `SIGPIPE` must not depend on the process ignoring it. Elsewhere socket2 sets a socket option instead.
-#[cfg(any(
-    target_os = "linux",
-    target_os = "android",
-    target_os = "freebsd",
-    target_os = "openbsd"
-))]
+/// A write to a connection that is gone must not raise `SIGPIPE`, whatever the process does about that signal. Apple's
+/// systems have no such flag; there it takes what Rust programs do at their start, which is to ignore the signal.
+#[cfg(not(target_vendor = "apple"))]
 const SEND_FLAGS: i32 = libc::MSG_NOSIGNAL;
-#[cfg(not(any(
-    target_os = "linux",
-    target_os = "android",
-    target_os = "freebsd",
-    target_os = "openbsd"
-)))]
+#[cfg(target_vendor = "apple")]
 const SEND_FLAGS: i32 = 0;
 
 /// Who connected to a listener.

@@ -180,6 +180,7 @@ fn draw_limits(random: &mut Random) -> Limits {
         client_output_bytes_max: random.pick(&[1, 500, 20_000, 1 << 20]),
         client_requests_max: random.pick(&[1, 2, 3, 16, 4_096]),
         worker_memory_bytes_max: random.pick(&[0, 0, 0, 0, 0, 30_000, 300_000]),
+        window_us_max: 100,
     }
 }
 

@@ -48,7 +48,7 @@ pub fn describe_stats() -> String {
     text
 }
 
-fn metric_lines(text: &mut String, metrics: &[Metric]) {
+fn metric_lines<C>(text: &mut String, metrics: &[Metric<C>]) {
     for metric in metrics {
         let _ = writeln!(text, "  {:<20}\"{}\"", metric.name, metric.doc);
     }

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use engine::topology::{Address, Server};
 
 use super::Listen;
-use super::fault::Problem;
+use super::fault::{Problem, words};
 use super::value;
 
 /// The path of a unix socket is shorter than this, as the kernel demands.
@@ -108,16 +108,9 @@ fn listen_tcp(text: &str, resolver: Resolver<'_>) -> Result<Listen, Problem> {
     }
     let host = unbracketed(host);
     let unresolved =
-        |error: io::Error| Problem::Unresolved { host: host.to_owned(), reason: plain(&error) };
+        |error: io::Error| Problem::Unresolved { host: host.to_owned(), reason: words(&error) };
     let resolved = resolver(host, port).map_err(unresolved)?;
     Ok(Listen::Tcp { host: host.to_owned(), port, resolved, text: text.to_owned() })
-}
-
-/// The reason of a failed resolution without the wrapping of the standard library.
-fn plain(error: &io::Error) -> String {
-    let text = error.to_string();
-    let reason = text.strip_prefix("failed to lookup address information: ").unwrap_or(&text);
-    reason.to_owned()
 }
 
 /// `::1` for `[::1]`; anything else as it is.

@@ -5,15 +5,19 @@
 //!
 //! COMPAT: encodings, line ends and the set of printable characters are those of libyaml, which twemproxy 0.5 uses.
 
-use saphyr_parser::{Event, Marker, Parser, Span, StrInput, Tag};
+use saphyr_parser::{Event, Marker, Parser, ScanError, Span, Tag};
 
 use super::fault::{Fault, Position, Problem, Subject};
+use super::leniency;
 
 /// A file longer than this is not a configuration.
-pub(super) const BYTES_MAX: usize = 16 << 20;
+pub(super) const BYTES_MAX: usize = 4 << 20;
 
-/// Containers may nest this deep: pools, keys, servers. Deeper ones are a fault, and are not stored.
+/// Containers may nest this deep: pools, keys, servers. Deeper ones belong nowhere, so their content is dropped.
 const DEPTH_MAX: usize = 3;
+
+/// Spellings of YAML 1.1 that are mended one after the other before giving up.
+const MENDS_MAX: usize = 16;
 
 /// One node of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,15 +58,29 @@ pub(super) fn read(bytes: &[u8]) -> Result<Node, Vec<Fault>> {
         let fix = "remove the line that starts with '%'";
         return only(at, Problem::Feature { found: "a YAML directive", fix });
     }
-    let mut tree = Tree::default();
-    let mut parser = Parser::new_from_str(&text);
-    tree.fill(&mut parser, &text);
+    let tree = tree(text);
     if !tree.faults.is_empty() {
         return Err(tree.faults);
     }
     match tree.root {
         Some(root) if tree.documents == 1 => Ok(root),
         _ => only(tree.documents_at, Problem::Documents(tree.documents)),
+    }
+}
+
+/// The tree in `text`, as far as it is YAML.
+fn tree(mut text: String) -> Tree {
+    let mut mends = 0;
+    loop {
+        let error = match Tree::read(&text) {
+            Ok(tree) => return tree,
+            Err(error) => error,
+        };
+        match leniency::mended(&text, &error) {
+            Some(mended) if mends < MENDS_MAX => text = mended,
+            _ => return Tree { faults: vec![syntax(&error, &text)], ..Tree::default() },
+        }
+        mends += 1;
     }
 }
 
@@ -93,8 +111,7 @@ fn decode(bytes: &[u8]) -> OrFault<String> {
             let found = format!("the control character U+{:04X}", u32::from(character));
             only(end_of(&text[..index]), Problem::Encoding(found))
         }
-        // The line breaks of YAML 1.1 that YAML 1.2 dropped.
-        None => Ok(text.replace(['\u{85}', '\u{2028}', '\u{2029}'], "\n")),
+        None => Ok(leniency::normalised(&text)),
     }
 }
 
@@ -120,8 +137,7 @@ fn utf16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> OrFault<String> {
 
 /// COMPAT: what the reader of libyaml lets through.
 fn is_printable(character: char) -> bool {
-    matches!(character, '\t' | '\n' | '\r' | ' '..='~' | '\u{85}' | '\u{a0}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..)
-        && character != '\u{feff}'
+    matches!(character, '\t' | '\n' | '\r' | ' '..='~' | '\u{85}' | '\u{a0}'..='\u{fffd}' | '\u{10000}'..)
 }
 
 /// The position that follows `text`.
@@ -146,8 +162,8 @@ struct Tree {
     documents_at: Position,
     /// Containers that are open, outermost first, at most [`DEPTH_MAX`].
     open: Vec<Open>,
-    /// Containers open beyond [`DEPTH_MAX`], all of them dropped.
-    dropped: usize,
+    /// How many containers are open beyond [`DEPTH_MAX`].
+    too_deep: usize,
     faults: Vec<Fault>,
 }
 
@@ -158,7 +174,7 @@ impl Default for Tree {
             documents: 0,
             documents_at: Position::START,
             open: Vec::new(),
-            dropped: 0,
+            too_deep: 0,
             faults: Vec::new(),
         }
     }
@@ -172,14 +188,15 @@ struct Open {
 }
 
 impl Tree {
-    /// Reads events until the end or until the text stops being YAML.
-    fn fill(&mut self, parser: &mut Parser<'_, StrInput<'_>>, text: &str) {
+    /// Reads `text` to its end or to where it stops being YAML.
+    fn read(text: &str) -> Result<Tree, ScanError> {
+        let mut tree = Tree::default();
+        let mut parser = Parser::new_from_str(text);
         while let Some(event) = parser.next_event() {
-            match event {
-                Ok((event, span)) => self.take(event, span),
-                Err(error) => return self.faults.push(syntax(&error, text)),
-            }
+            let (event, span) = event?;
+            tree.take(event, span);
         }
+        Ok(tree)
     }
 
     fn take(&mut self, event: Event<'_>, span: Span) {
@@ -191,7 +208,7 @@ impl Tree {
             }
             Event::Scalar(text, _, anchor, tag) => {
                 self.refuse(at, anchor, tag.as_deref());
-                self.place(Node { at, value: Value::Scalar(text.into_owned()) });
+                self.place(Node { at, value: Value::Scalar(leniency::restored(text)) });
             }
             Event::SequenceStart(anchor, tag) => {
                 self.refuse(at, anchor, tag.as_deref());
@@ -223,30 +240,20 @@ impl Tree {
     }
 
     fn enter(&mut self, node: Node) {
-        if self.dropped == 0 && self.open.len() < DEPTH_MAX {
+        if self.open.len() < DEPTH_MAX {
             self.open.push(Open { node, key: None });
             return;
         }
-        if self.dropped == 0 {
-            let problem = Problem::Shape {
-                found: format!("{} inside a list or key", node.describe()),
-                expected: "at most pools, keys and a list of servers inside each other",
-                fix: String::from(
-                    "check the indentation; put values that contain ': ' or start with '- ' in quotes",
-                ),
-            };
-            self.faults.push(fault(node.at, problem));
+        // It stays as an empty container, for the parser to complain about.
+        if self.too_deep == 0 {
+            self.place(node);
         }
-        self.dropped += 1;
+        self.too_deep += 1;
     }
 
     fn leave(&mut self) {
-        if self.dropped > 0 {
-            self.dropped -= 1;
-            if self.dropped == 0 {
-                // The parent still needs something in its place to keep keys and values paired.
-                self.place(Node { at: self.documents_at, value: Value::Scalar(String::from("?")) });
-            }
+        if self.too_deep > 0 {
+            self.too_deep -= 1;
         } else if let Some(open) = self.open.pop() {
             self.place(open.node);
         }
@@ -254,7 +261,7 @@ impl Tree {
 
     /// Puts a complete node where it belongs.
     fn place(&mut self, node: Node) {
-        if self.dropped > 0 {
+        if self.too_deep > 0 {
             return;
         }
         let Some(parent) = self.open.last_mut() else {
@@ -274,7 +281,7 @@ fn position(marker: &Marker) -> Position {
     Position { line: marker.line().max(1), column: marker.col() + 1 }
 }
 
-fn syntax(error: &saphyr_parser::ScanError, text: &str) -> Fault {
+fn syntax(error: &ScanError, text: &str) -> Fault {
     let at = position(error.marker());
     let line = text.lines().nth(at.line - 1).unwrap_or("");
     let indentation = &line[..line.len() - line.trim_start().len()];

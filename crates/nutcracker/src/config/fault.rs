@@ -218,7 +218,7 @@ fn documents_fix(count: usize) -> &'static str {
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// The file cannot be read.
-    #[error("cannot read configuration file '{}': {error}; fix: check the path and its permissions, or name another file with -c", path.display())]
+    #[error("cannot read configuration file '{}': {}; fix: check the path and its permissions, or name another file with -c", path.display(), words(error))]
     Unreadable {
         /// As given.
         path: PathBuf,
@@ -239,6 +239,13 @@ fn lines(path: &std::path::Path, faults: &[Fault]) -> String {
     let lines: Vec<String> =
         faults.iter().map(|fault| format!("{}:{fault}", path.display())).collect();
     lines.join("\n")
+}
+
+/// The reason in `error` without what the standard library puts around it.
+pub(super) fn words(error: &io::Error) -> String {
+    let text = error.to_string();
+    let reason = text.strip_prefix("failed to lookup address information: ").unwrap_or(&text);
+    reason.split(" (os error").next().unwrap_or(reason).to_owned()
 }
 
 /// `text` for one line of a message: cut short, nothing a terminal would act on.

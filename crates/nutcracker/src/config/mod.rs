@@ -10,6 +10,7 @@ mod document;
 mod fault;
 mod fuzz;
 mod keys;
+mod leniency;
 mod load;
 mod model;
 mod parse;

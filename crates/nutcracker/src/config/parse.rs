@@ -15,6 +15,9 @@ use super::keys::{self, Key};
 use super::value::nearest;
 use super::{Config, Global, Listen, Pool};
 
+/// More faults than anybody reads; the rest of them are dropped.
+const FAULTS_MAX: usize = 200;
+
 /// A valid configuration together with the places its warnings point to.
 #[derive(Debug)]
 pub(super) struct Placed {
@@ -58,7 +61,9 @@ type Pairs<'n> = Vec<(&'n str, Position, &'n Node)>;
 
 impl Reader<'_> {
     fn report(&mut self, at: Position, subject: Subject, problem: Problem) {
-        self.faults.push(Fault { at, subject, problem });
+        if self.faults.len() < FAULTS_MAX {
+            self.faults.push(Fault { at, subject, problem });
+        }
     }
 
     fn root(&mut self, root: &Node) -> Option<Placed> {
@@ -105,25 +110,9 @@ impl Reader<'_> {
         };
         let mut named = Vec::with_capacity(pairs.len());
         for (key, value) in pairs {
-            match &key.value {
-                Value::Scalar(name) if name.is_empty() => {
-                    let (expected, fix) =
-                        (String::from("a name"), "write a name in front of the colon");
-                    self.report(key.at, subject.clone(), Problem::Empty { expected, fix });
-                }
-                Value::Scalar(name) if name.contains('\0') => {
-                    self.report(key.at, subject.clone(), nul(name));
-                }
-                Value::Scalar(name) => named.push((name.as_str(), key.at, value)),
-                _ => {
-                    let fix = String::from("write a plain word in front of the colon");
-                    let problem = Problem::Shape {
-                        found: key.describe(),
-                        expected: "the name of a key",
-                        fix,
-                    };
-                    self.report(key.at, subject.clone(), problem);
-                }
+            match key_name(key) {
+                Ok(name) => named.push((name, key.at, value)),
+                Err(problem) => self.report(key.at, subject.clone(), problem),
             }
         }
         Some(named)
@@ -317,6 +306,21 @@ impl Reader<'_> {
                 let problem = Problem::SameListen { listen, other, first: first.line };
                 self.report(at, Subject::key(&pool.name, "listen"), problem);
             }
+        }
+    }
+}
+
+fn key_name(key: &Node) -> Result<&str, Problem> {
+    match &key.value {
+        Value::Scalar(name) if name.is_empty() => Err(Problem::Empty {
+            expected: String::from("a name"),
+            fix: "write a name in front of the colon",
+        }),
+        Value::Scalar(name) if name.contains('\0') => Err(nul(name)),
+        Value::Scalar(name) => Ok(name),
+        _ => {
+            let fix = String::from("write a plain word in front of the colon");
+            Err(Problem::Shape { found: key.describe(), expected: "the name of a key", fix })
         }
     }
 }

@@ -27,6 +27,18 @@ pub(super) fn number_from(text: &str, least: u32) -> Result<u32, Problem> {
     }
 }
 
+/// As [`number`], and not above `most`.
+pub(super) fn number_up_to(text: &str, most: u32) -> Result<u32, Problem> {
+    match cli::decimal(text.as_bytes()) {
+        Some(number) if number <= most => Ok(number),
+        _ => Err(Problem::Value {
+            found: text.to_owned(),
+            expected: format!("a whole number from 0 to {most}"),
+            fix: String::from("write digits only, without sign, unit, blank or decimal point"),
+        }),
+    }
+}
+
 /// A [`number`] of milliseconds.
 pub(super) fn milliseconds(text: &str) -> Result<Duration, Problem> {
     number(text).map(|ms| Duration::from_millis(u64::from(ms)))
@@ -117,7 +129,7 @@ pub(super) fn nearest<'n>(text: &str, names: &[&'n str]) -> Option<&'n str> {
     if text.len() > 64 {
         return None;
     }
-    let flat = |word: &str| word.to_ascii_lowercase().replace('-', "_");
+    let flat = |word: &str| word.to_ascii_lowercase().replace(['-', '_'], "");
     let wanted = flat(text);
     let scored = names.iter().map(|name| (distance(&wanted, &flat(name)), *name));
     let (score, name) = scored.min_by_key(|&(score, _)| score)?;

@@ -4,11 +4,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use engine::counters::WorkerCounts;
-use engine::topology::Protocol;
+use engine::topology::{Protocol, Topology};
 use reactor::{Clock, Mailbox};
 
 use super::Event;
@@ -40,8 +39,8 @@ pub struct FleetSpec<'a> {
 #[derive(Debug)]
 pub struct Fleet {
     listeners: Vec<Listener>,
-    mailboxes: Vec<Mailbox<Message>>,
-    threads: Vec<JoinHandle<()>>,
+    workers: Vec<Mailbox<Message>>,
+    topology: Arc<Topology>,
     counts: Vec<Arc<WorkerCounts>>,
     clock: Clock,
     alive: usize,
@@ -81,12 +80,12 @@ impl Fleet {
             // The control loop is gone only when the process ends anyway.
             let _ = events.send(Event::WorkerEnded { worker, failure });
         };
-        let (mailboxes, threads) = Worker::start_all(workers, &shared, &ended)?;
+        let workers = Worker::start_all(workers, &shared, &ended)?;
         Ok(Fleet {
             listeners: spec.listeners,
-            mailboxes,
-            alive: threads.len(),
-            threads,
+            alive: workers.len(),
+            workers,
+            topology,
             counts,
             clock,
         })
@@ -97,8 +96,8 @@ impl Fleet {
     pub fn drain(&mut self, bound: Duration) {
         self.listeners.clear();
         let until_us = self.clock.mono_us() + bound.as_micros() as u64;
-        for mailbox in &self.mailboxes {
-            mailbox.send(Message::Drain { until_us });
+        for worker in &self.workers {
+            worker.send(Message::Drain { until_us });
         }
     }
 
@@ -113,19 +112,22 @@ impl Fleet {
         self.alive
     }
 
+    /// What the workers serve.
+    #[must_use]
+    pub fn topology(&self) -> &Arc<Topology> {
+        &self.topology
+    }
+
+    /// What each worker counts, live.
+    #[must_use]
+    pub fn counts(&self) -> &[Arc<WorkerCounts>] {
+        &self.counts
+    }
+
     /// Bytes that connections hold in buffers, over all workers.
     #[must_use]
     pub fn buffered_bytes(&self) -> u64 {
         self.counts.iter().map(|counts| counts.buffered_bytes.value()).sum()
-    }
-
-    /// Waits for threads that have reported their end.
-    pub fn join(&mut self) {
-        for thread in self.threads.drain(..) {
-            if thread.is_finished() {
-                let _ = thread.join();
-            }
-        }
     }
 }
 
@@ -136,13 +138,8 @@ impl Resolve for Resolver {
         port: u16,
         answer: Box<dyn FnOnce(Option<Vec<SocketAddr>>) + Send>,
     ) {
-        let told = move |result: Result<Vec<SocketAddr>, super::resolver::ResolveError>| {
-            if let Err(error) = &result {
-                log::error!("{error}");
-            }
-            answer(result.ok());
-        };
-        Resolver::resolve(self, host, port, Box::new(told));
+        // The resolver has logged the failure, once for all who wait.
+        Resolver::resolve(self, host, port, Box::new(|found| answer(found.ok())));
     }
 }
 

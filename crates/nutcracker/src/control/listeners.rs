@@ -1,4 +1,4 @@
-//! Binding the pools' listeners: TCP addresses and unix sockets with their permissions. Apart because a socket file
+//! Binding listeners: TCP addresses and unix sockets with their permissions. Apart because a socket file
 //! has an owner that has to be respected at both ends of its life.
 
 use std::fs::{self, Permissions};
@@ -11,12 +11,12 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::process::os_error_text;
 
-/// What a pool's listener is to be.
+/// What a listener is to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenerSpec {
-    /// The pool, for messages.
-    pub pool: String,
-    /// The address as written in the configuration, for messages.
+    /// Who listens, for messages.
+    pub owner: Owner,
+    /// The address as written by the operator, for messages.
     pub text: String,
     /// The address.
     pub endpoint: Endpoint,
@@ -24,6 +24,17 @@ pub struct ListenerSpec {
     pub backlog: u32,
     /// Whether other processes may listen on the same address too.
     pub reuseport: bool,
+}
+
+/// Who a listener belongs to.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Owner {
+    /// The pool of this name.
+    #[error("in pool '{0}'")]
+    Pool(String),
+    /// The stats port.
+    #[error("of the stats server")]
+    Stats,
 }
 
 /// Where a listener listens.
@@ -48,13 +59,13 @@ pub struct Listener {
     _socket_file: Option<SocketFile>,
 }
 
-/// Why a pool has no listener.
+/// Why there is no listener.
 #[derive(Debug, thiserror::Error)]
-#[error("{action} on '{text}' in pool '{pool}' failed: {reason}")]
+#[error("{action} on '{text}' {owner} failed: {reason}")]
 pub struct BindError {
     action: &'static str,
     text: String,
-    pool: String,
+    owner: Owner,
     reason: String,
 }
 
@@ -82,6 +93,20 @@ impl Listener {
     }
 }
 
+impl Owner {
+    /// What can be done about an address that somebody else has.
+    fn way_out(&self) -> &'static str {
+        match self {
+            Owner::Pool(_) => {
+                "; stop the process that listens there or give the pool another address"
+            }
+            Owner::Stats => {
+                "; stop the process that listens there or choose another port with -s or stats_port"
+            }
+        }
+    }
+}
+
 impl Drop for SocketFile {
     fn drop(&mut self) {
         let ours = |found: fs::Metadata| (found.dev(), found.ino()) == (self.device, self.inode);
@@ -96,16 +121,14 @@ impl ListenerSpec {
         BindError {
             action,
             text: self.text.clone(),
-            pool: self.pool.clone(),
+            owner: self.owner.clone(),
             reason: reason.into(),
         }
     }
 
     fn io_error(&self, action: &'static str, error: &io::Error) -> BindError {
         let fix = match error.kind() {
-            io::ErrorKind::AddrInUse => {
-                "; stop the process that listens there or give the pool another address"
-            }
+            io::ErrorKind::AddrInUse => self.owner.way_out(),
             io::ErrorKind::AddrNotAvailable => {
                 "; the address belongs to no interface of this machine"
             }

@@ -4,7 +4,13 @@
 pub mod fleet;
 pub mod listeners;
 pub mod resolver;
+mod serve;
 pub mod signals;
+mod spike;
+mod startup;
+mod stats_server;
+
+pub use serve::serve;
 
 use signals::Signal;
 

@@ -41,10 +41,6 @@ macro_rules! notice {
     ($($message:tt)+) => { ::log::info!(target: $crate::logging::NOTICE, $($message)+) };
 }
 
-#[allow(
-    unused_imports,
-    reason = "macros for the whole trunk; which of them are used is up to the other modules"
-)]
 pub(crate) use {always, notice};
 
 /// The log file cannot be opened.

@@ -4,7 +4,7 @@ pub mod daemon;
 pub mod limits;
 pub mod pid_file;
 
-use std::io;
+use std::io::{self, Write};
 
 /// The words of a system error alone, without the "(os error N)" that operators cannot use.
 #[must_use]
@@ -14,6 +14,16 @@ pub fn os_error_text(error: &io::Error) -> String {
         Some(end) if error.raw_os_error().is_some() => text[..end].to_owned(),
         _ => text,
     }
+}
+
+/// Says one line on standard error, behind the program's name.
+pub fn complain(line: &str) {
+    tell(&format!("nutcracker: {line}\n"));
+}
+
+/// Writes to standard error. Nobody may be reading any more, which is no reason to panic.
+pub fn tell(text: &str) {
+    let _ = io::stderr().write_all(text.as_bytes());
 }
 
 #[cfg(test)]

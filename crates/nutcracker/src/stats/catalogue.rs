@@ -1,6 +1,8 @@
-//! Names, order and meaning of the metrics of pools and servers: one table for every export and for `-D`.
+//! Names, order, meaning and source of the metrics of pools and servers: one table for every export and for `-D`.
 //!
 //! COMPAT: names and order are those of twemproxy 0.5; collectors address metrics by name and some by position.
+
+use engine::counters::{PoolCounts, ServerCounts};
 
 /// How a metric behaves over time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,52 +15,94 @@ pub enum Kind {
     Timestamp,
 }
 
-/// One metric.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Metric {
+/// One metric, read from counts of type `C`.
+#[derive(Clone, Copy, Debug)]
+pub struct Metric<C> {
     /// Key in the stats document.
     pub name: &'static str,
     /// Behaviour over time.
     pub kind: Kind,
     /// One line for people.
     pub doc: &'static str,
+    /// Its value in the counts of one worker.
+    pub read: fn(&C) -> u64,
 }
 
-const fn counter(name: &'static str, doc: &'static str) -> Metric {
-    Metric { name, kind: Kind::Counter, doc }
+impl<C> Metric<C> {
+    /// The value for the process, of which each of `counts` knows the part of one worker.
+    pub fn total<'a>(&self, counts: impl Iterator<Item = &'a C>) -> u64
+    where
+        C: 'a,
+    {
+        let values = counts.map(self.read);
+        match self.kind {
+            Kind::Counter | Kind::Gauge => values.fold(0, u64::wrapping_add),
+            Kind::Timestamp => values.max().unwrap_or(0),
+        }
+    }
 }
 
-const fn gauge(name: &'static str, doc: &'static str) -> Metric {
-    Metric { name, kind: Kind::Gauge, doc }
+const fn counter<C>(name: &'static str, doc: &'static str, read: fn(&C) -> u64) -> Metric<C> {
+    Metric { name, kind: Kind::Counter, doc, read }
 }
 
-const fn timestamp(name: &'static str, doc: &'static str) -> Metric {
-    Metric { name, kind: Kind::Timestamp, doc }
+const fn gauge<C>(name: &'static str, doc: &'static str, read: fn(&C) -> u64) -> Metric<C> {
+    Metric { name, kind: Kind::Gauge, doc, read }
+}
+
+const fn timestamp<C>(name: &'static str, doc: &'static str, read: fn(&C) -> u64) -> Metric<C> {
+    Metric { name, kind: Kind::Timestamp, doc, read }
 }
 
 /// Metrics of a pool, in the order of the stats document.
-pub const POOL: [Metric; 6] = [
-    counter("client_eof", "client connections that ended in good order"),
-    counter("client_err", "client connections that ended for any other reason"),
-    gauge("client_connections", "client connections open now"),
-    counter("server_ejects", "times a server was taken out of the ring"),
-    counter("forward_error", "error replies made by the proxy itself"),
-    counter("fragments", "parts that requests over several shards were split into"),
+pub const POOL: [Metric<PoolCounts>; 6] = [
+    counter("client_eof", "client connections that ended in good order", |pool| {
+        pool.client_eof.value()
+    }),
+    counter("client_err", "client connections that ended for any other reason", |pool| {
+        pool.client_err.value()
+    }),
+    gauge("client_connections", "client connections open now", |pool| {
+        pool.client_connections.value()
+    }),
+    counter("server_ejects", "times a server was taken out of the ring", |pool| {
+        pool.server_ejects.value()
+    }),
+    counter("forward_error", "error replies made by the proxy itself", |pool| {
+        pool.forward_error.value()
+    }),
+    counter("fragments", "parts that requests over several shards were split into", |pool| {
+        pool.fragments.value()
+    }),
 ];
 
 /// Metrics of a server, in the order of the stats document.
-pub const SERVER: [Metric; 13] = [
-    counter("server_eof", "connections that the server closed"),
-    counter("server_err", "connections lost to errors, failed connects included"),
-    counter("server_timedout", "timeouts while connecting or waiting for a reply"),
-    gauge("server_connections", "connections to the server open now"),
-    timestamp("server_ejected_at", "time of the latest ejection, in microseconds since the epoch"),
-    counter("requests", "requests queued for the server"),
-    counter("request_bytes", "bytes of those requests"),
-    counter("responses", "replies received for clients"),
-    counter("response_bytes", "bytes of those replies"),
-    gauge("in_queue", "requests not sent yet"),
-    gauge("in_queue_bytes", "bytes of the requests not sent yet"),
-    gauge("out_queue", "requests sent and not answered yet"),
-    gauge("out_queue_bytes", "bytes of the requests sent and not answered yet"),
+pub const SERVER: [Metric<ServerCounts>; 13] = [
+    counter("server_eof", "connections that the server closed", |server| server.server_eof.value()),
+    counter("server_err", "connections lost to errors, failed connects included", |server| {
+        server.server_err.value()
+    }),
+    counter("server_timedout", "timeouts while connecting or waiting for a reply", |server| {
+        server.server_timedout.value()
+    }),
+    gauge("server_connections", "connections to the server open now", |server| {
+        server.server_connections.value()
+    }),
+    timestamp(
+        "server_ejected_at",
+        "time of the latest ejection, in microseconds since the epoch",
+        |server| server.server_ejected_at.value(),
+    ),
+    counter("requests", "requests queued for the server", |server| server.requests.value()),
+    counter("request_bytes", "bytes of those requests", |server| server.request_bytes.value()),
+    counter("responses", "replies received for clients", |server| server.responses.value()),
+    counter("response_bytes", "bytes of those replies", |server| server.response_bytes.value()),
+    gauge("in_queue", "requests not sent yet", |server| server.in_queue.value()),
+    gauge("in_queue_bytes", "bytes of the requests not sent yet", |server| {
+        server.in_queue_bytes.value()
+    }),
+    gauge("out_queue", "requests sent and not answered yet", |server| server.out_queue.value()),
+    gauge("out_queue_bytes", "bytes of the requests sent and not answered yet", |server| {
+        server.out_queue_bytes.value()
+    }),
 ];

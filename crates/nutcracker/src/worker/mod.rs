@@ -16,7 +16,7 @@ mod report;
 use std::io::{self, IoSlice};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::thread::JoinHandle;
+use std::time::Duration;
 
 use engine::counters::WorkerCounts;
 use engine::topology::Topology;
@@ -181,7 +181,7 @@ impl Worker {
         Ok(Worker { core, reactor })
     }
 
-    /// Introduces the workers to each other and starts a thread for each; `ended` is told the index of each that ends,
+    /// Introduces the workers to each other, starts a thread for each and returns their mailboxes; `ended` is told the index of each that ends,
     /// and why unless it drained.
     ///
     /// # Errors
@@ -190,18 +190,19 @@ impl Worker {
         workers: Vec<Worker>,
         shared: &Shared,
         ended: &(impl Fn(usize, Option<String>) + Clone + Send + 'static),
-    ) -> io::Result<(Vec<Mailbox<Message>>, Vec<JoinHandle<()>>)> {
-        let mailboxes: Vec<_> = workers.iter().map(|worker| worker.reactor.mailbox()).collect();
-        let _ = shared.mailboxes.set(mailboxes.clone());
+    ) -> io::Result<Vec<Mailbox<Message>>> {
+        let mailboxes = workers.iter().map(|worker| worker.reactor.mailbox()).collect();
+        let _ = shared.mailboxes.set(mailboxes);
         let start = |worker: Worker| {
             let ended = ended.clone();
             let index = worker.core.index;
+            let mailbox = worker.reactor.mailbox();
             std::thread::Builder::new()
                 .name(format!("worker {index}"))
-                .spawn(move || ended(index, worker.run()))
+                .spawn(move || ended(index, worker.run()))?;
+            Ok(mailbox)
         };
-        let threads = workers.into_iter().map(start).collect::<io::Result<_>>()?;
-        Ok((mailboxes, threads))
+        workers.into_iter().map(start).collect()
     }
 
     /// Serves until drained. Returns why it failed, if it did.
@@ -264,18 +265,12 @@ impl WorkerCore {
         }
     }
 
-    /// Moves what the engine wants done to the reactor's list.
-    fn gather_ops(&mut self) {
+    /// Moves connections to close and to open to the reactor's list.
+    fn gather_connections(&mut self) {
         let actions = self.engine.actions();
-        let idle = actions.close.is_empty()
-            && actions.connect.is_empty()
-            && actions.flush.is_empty()
-            && actions.resume.is_empty();
-        if idle {
+        if actions.close.is_empty() && actions.connect.is_empty() {
             return;
         }
-        self.engine.end_phase();
-        let actions = self.engine.actions();
         for (slot, close) in actions.close.drain(..) {
             if !self.dialer.forget(slot) {
                 let close = match close {
@@ -290,8 +285,6 @@ impl WorkerCore {
                 self.ops.connect.push((slot, targets));
             }
         }
-        self.ops.flush.append(&mut actions.flush);
-        self.ops.resume.append(&mut actions.resume);
     }
 
     /// Tells the siblings and the log what happened.
@@ -423,13 +416,24 @@ impl Core for WorkerCore {
         self.count_departures();
     }
 
+    fn end_phase(&mut self) {
+        self.engine.end_phase();
+        let actions = self.engine.actions();
+        self.ops.flush.append(&mut actions.flush);
+        self.ops.resume.append(&mut actions.resume);
+    }
+
     fn ops(&mut self) -> &mut Ops {
-        self.gather_ops();
+        self.gather_connections();
         &mut self.ops
     }
 
     fn deadline(&self) -> Option<u64> {
         [self.engine.deadline(), self.draining_until_us].into_iter().flatten().min()
+    }
+
+    fn window(&mut self, at: Now) -> Duration {
+        Duration::from_micros(self.engine.window_us(now(at)))
     }
 
     fn running(&self) -> bool {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use socket2::{Domain, Socket, Type};
 
 use crate::harness::{
-    Client, FakeServer, PATIENCE, Pool, Proxy, RealServer, Reply, WORKER_COUNTS, eventually,
-    spread, unused_port, within,
+    Client, FakeConnection, FakeServer, Location, PATIENCE, Pool, Proxy, RealServer, Reply,
+    WORKER_COUNTS, eventually, spread, unused_port, within,
 };
 
 /// A pool that ejects after `limit` failures for `retry_ms`.
@@ -176,7 +176,7 @@ fn a_loading_server_counts_as_failing_and_other_errors_do_not() {
     });
     let pool = Pool::redis::<&str>(&[])
         .server(format!("{}:1 loading", loading.address()))
-        .server(format!("{}:1 other", crate::harness::Location::location(&other)))
+        .server(format!("{}:1 other", other.location()))
         .set("auto_eject_hosts", true)
         .set("server_failure_limit", 2)
         .set("server_retry_timeout", 60_000);
@@ -293,7 +293,7 @@ fn every_way_to_fail_has_a_text_of_its_own() {
         connection.half_close();
         connection.never_answer();
     });
-    let silent = FakeServer::start(|connection| connection.never_answer());
+    let silent = FakeServer::start(FakeConnection::never_answer);
     let missing = "/no/such/folder/redis.sock".to_owned();
     let cases: [(String, &[&str]); 7] = [
         (unreachable, &["Connection timed out"]),

@@ -7,14 +7,20 @@
 
 mod harness;
 
+#[path = "../differential/mod.rs"]
+mod differential;
+
 mod auth;
 mod buffers;
+mod config;
 mod ejection;
 mod lifecycle;
 mod local;
 mod memory;
 mod parser;
 mod placement;
+mod process;
 mod replies;
+mod resolver;
 mod routing;
 mod split;

@@ -1,6 +1,6 @@
 //! Which server a key lives on, seen from outside: what twemproxy 0.5 does, no key moves.
 
-use crate::harness::{Client, Pool, Proxy, RealServer, Reply, request};
+use crate::harness::{Client, Location, Pool, Proxy, RealServer, Reply, request};
 
 #[track_caller]
 fn set_keys(client: &mut Client, count: usize) {
@@ -34,7 +34,7 @@ fn crc32_with_ketama_starves_all_but_one_and_crc32a_does_not() {
 #[test]
 fn modula_counts_servers_by_length_and_bytes_of_their_names() {
     let servers = RealServer::several(3);
-    let at = |n: usize| crate::harness::Location::location(&servers[n]);
+    let at = |n: usize| servers[n].location();
     // In the file: redis10, redis2, redis1. By index: redis1, redis2, redis10.
     let pool = Pool::redis::<&str>(&[])
         .server(format!("{}:1 redis10", at(0)))
@@ -98,7 +98,7 @@ fn statistics_text(proxy: &Proxy) -> String {
 #[test]
 fn weights_share_the_keys_and_may_starve_a_server() {
     let servers = RealServer::several(3);
-    let at = |n: usize| crate::harness::Location::location(&servers[n]);
+    let at = |n: usize| servers[n].location();
     let shares = [("ketama", 100_000, [0, 0, 10_000]), ("modula", 8, [1400, 345, 8255])];
     for (distribution, last_weight, expected) in shares {
         let pool = Pool::redis::<&str>(&[])

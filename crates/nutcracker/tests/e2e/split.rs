@@ -3,8 +3,8 @@
 use std::thread;
 
 use crate::harness::{
-    Client, FakeServer, Pool, Proxy, RealServer, Reply, WORKER_COUNTS, eventually, request,
-    requests, spread, unused_port,
+    Client, FakeServer, Location, Pool, Proxy, RealServer, Reply, WORKER_COUNTS, eventually,
+    request, requests, spread, unused_port,
 };
 
 const HASHES: [&str; 12] = [
@@ -127,7 +127,7 @@ fn the_error_of_a_part_is_forwarded_in_the_words_of_its_server() {
     });
     let good = RealServer::redis();
     let pool = Pool::redis::<&str>(&[])
-        .server(format!("{}:1 good", address_of(&good)))
+        .server(format!("{}:1 good", good.location()))
         .server(format!("{}:1 broken", broken.address()));
     let proxy = Proxy::start(pool);
     let mut client = proxy.client();
@@ -145,10 +145,6 @@ fn the_error_of_a_part_is_forwarded_in_the_words_of_its_server() {
         client.expect(b"-READONLY You can't write against a read only replica.\r\n");
     }
     client.expect_usable();
-}
-
-fn address_of(server: &RealServer) -> String {
-    crate::harness::Location::location(server)
 }
 
 #[test]

@@ -120,3 +120,50 @@ fn hex(digit: u8) -> Option<u8> {
 fn unbalanced(offset: usize) -> Malformed {
     Malformed::at(offset, Reason::UnbalancedQuotes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::encode;
+    use crate::resp::{Malformed, Reason};
+
+    fn encoded(line: &[u8]) -> Result<String, Malformed> {
+        let mut out = Vec::new();
+        encode(line, &mut out)?;
+        Ok(String::from_utf8(out).expect("text came in"))
+    }
+
+    #[test]
+    fn words_are_separated_by_any_blanks() {
+        let get = "*2\r\n$3\r\nGET\r\n$13\r\ntestkey:12345\r\n";
+        for line in
+            [&b"GET testkey:12345\r\n"[..], b"GET testkey:12345\n", b" GET\t\t testkey:12345  \r\n"]
+        {
+            assert_eq!(encoded(line).as_deref(), Ok(get));
+        }
+    }
+
+    #[test]
+    fn quotes_hold_blanks_and_escapes() {
+        assert_eq!(
+            encoded(br#"SET "a b" 'c\'d' "\x41\q" "" x"y z""#).as_deref(),
+            Ok("*6\r\n$3\r\nSET\r\n$3\r\na b\r\n$3\r\nc'd\r\n$2\r\nAq\r\n$0\r\n\r\n$4\r\nxy z\r\n")
+        );
+    }
+
+    #[test]
+    fn quotes_that_do_not_pair_are_malformed_where_they_fail() {
+        let unbalanced = |offset| Err(Malformed::at(offset, Reason::UnbalancedQuotes));
+        assert_eq!(encoded(b"GET \"a"), unbalanced(6));
+        assert_eq!(encoded(b"GET 'a"), unbalanced(6));
+        assert_eq!(encoded(b"GET \"a\"b"), unbalanced(6));
+        assert_eq!(encoded(b"\"\\"), unbalanced(2));
+    }
+
+    #[test]
+    fn a_line_without_words_is_malformed_and_leaves_no_trace() {
+        let mut out = b"kept".to_vec();
+        let empty = Malformed::at(0, Reason::EmptyRequest);
+        assert_eq!(encode(b"  \t\r\n", &mut out), Err(empty));
+        assert_eq!(out, b"kept");
+    }
+}

@@ -8,6 +8,8 @@
 
 pub mod command;
 pub mod encode;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod inline;
 pub mod limits;
 mod malformed;

@@ -168,7 +168,7 @@ impl ReplyScanner {
         if !self.fits_kind(bytes.get(start..end).unwrap_or_default()) {
             return Err(malformed(start, Reason::InvalidReplyLine));
         }
-        self.line_end(bytes, Reason::InvalidReplyLine)?;
+        self.at = line_end(bytes, self.at, Reason::InvalidReplyLine)?;
         self.found();
         Ok(())
     }
@@ -217,7 +217,7 @@ impl ReplyScanner {
         if self.number.digits == 0 {
             return Err(malformed(at, Reason::InvalidReplyNumber));
         }
-        self.line_end(bytes, Reason::InvalidReplyNumber)?;
+        self.at = line_end(bytes, self.at, Reason::InvalidReplyNumber)?;
         self.counted(at)
     }
 
@@ -263,15 +263,8 @@ impl ReplyScanner {
     /// Skips a payload and its line end.
     #[inline]
     fn payload(&mut self, bytes: &[u8]) -> Result<(), Halt> {
-        let end = self.payload_end().unwrap_or(u32::MAX).saturating_sub(2);
-        if bytes.len() <= end as usize {
-            return Err(Halt::Incomplete);
-        }
-        let begin = core::mem::replace(&mut self.at, end);
-        if let Err(halt) = self.line_end(bytes, Reason::UnterminatedReplyBulk) {
-            self.at = begin;
-            return Err(halt);
-        }
+        let next = self.payload_end().unwrap_or(u32::MAX);
+        self.at = line_end(bytes, next.saturating_sub(2), Reason::UnterminatedReplyBulk)?;
         self.found();
         Ok(())
     }
@@ -283,26 +276,22 @@ impl ReplyScanner {
         if end > MESSAGE_BYTES_MAX { None } else { u32::try_from(end).ok() }
     }
 
-    /// Moves behind the CR LF at `at`.
-    #[inline]
-    fn line_end(&mut self, bytes: &[u8], reason: Reason) -> Result<(), Halt> {
-        let at = self.at as usize;
-        match bytes.get(at..) {
-            Some([b'\r', b'\n', ..]) => {
-                self.at = self.at.saturating_add(2);
-                Ok(())
-            }
-            None | Some([] | [b'\r']) => Err(Halt::Incomplete),
-            Some([b'\r', ..]) => Err(malformed(at.saturating_add(1), reason)),
-            Some(_) => Err(malformed(at, reason)),
-        }
-    }
-
     /// One element less is owed.
     #[inline]
     fn found(&mut self) {
         self.owed = self.owed.saturating_sub(1);
         self.stage = Stage::Mark;
+    }
+}
+
+/// The offset behind the CR LF at `at`.
+#[inline]
+fn line_end(bytes: &[u8], at: u32, reason: Reason) -> Result<u32, Halt> {
+    match bytes.get(at as usize..) {
+        Some([b'\r', b'\n', ..]) => Ok(at.saturating_add(2)),
+        None | Some([] | [b'\r']) => Err(Halt::Incomplete),
+        Some([b'\r', ..]) => Err(malformed(at.saturating_add(1) as usize, reason)),
+        Some(_) => Err(malformed(at as usize, reason)),
     }
 }
 
@@ -313,4 +302,99 @@ fn malformed(offset: usize, reason: Reason) -> Halt {
 /// An offset within a message; messages are bounded to what 32 bits hold.
 fn offset32(offset: usize) -> u32 {
     u32::try_from(offset).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LINE_BYTES_MAX, Protocol, ReplyScan, ReplyScanner, Stage};
+    use crate::resp::{Malformed, Reason};
+
+    fn scan(bytes: &[u8]) -> ReplyScan {
+        ReplyScanner::default().scan(bytes)
+    }
+
+    fn malformed(offset: usize, reason: Reason) -> ReplyScan {
+        ReplyScan::Malformed(Malformed::at(offset, reason))
+    }
+
+    #[test]
+    fn the_offending_byte_is_named() {
+        assert_eq!(scan(b"?"), malformed(0, Reason::UnknownReplyType(b'?')));
+        assert_eq!(scan(b"*2\r\n:1\r\n_\r\n"), malformed(8, Reason::UnknownReplyType(b'_')));
+        assert_eq!(scan(b"$1x"), malformed(2, Reason::InvalidReplyNumber));
+        assert_eq!(scan(b"$1\r\nab"), malformed(5, Reason::UnterminatedReplyBulk));
+        assert_eq!(scan(b"+OK\rx"), malformed(4, Reason::InvalidReplyLine));
+    }
+
+    #[test]
+    fn a_line_is_bounded_and_a_long_one_below_the_bound_is_not_refused() {
+        for (len, fits) in [(LINE_BYTES_MAX, true), (LINE_BYTES_MAX + 1, false)] {
+            let line = [b"-".to_vec(), vec![b'x'; len], b"\r\n".to_vec()].concat();
+            let expected = if fits {
+                ReplyScan::Complete(line.len())
+            } else {
+                malformed(LINE_BYTES_MAX + 1, Reason::InvalidReplyLine)
+            };
+            assert_eq!(scan(&line), expected);
+            let mut scanner = ReplyScanner::default();
+            let pieces = (0..line.len()).step_by(1000).chain([line.len()]);
+            let outcome = pieces
+                .map(|end| scanner.scan(&line[..end]))
+                .find(|scan| *scan != ReplyScan::Incomplete);
+            assert_eq!(outcome, Some(expected));
+        }
+    }
+
+    #[test]
+    fn an_unended_line_is_refused_at_the_bound() {
+        let line = vec![b'+'; LINE_BYTES_MAX + 2];
+        assert_eq!(scan(&line[..LINE_BYTES_MAX + 1]), ReplyScan::Incomplete);
+        assert_eq!(scan(&line), malformed(LINE_BYTES_MAX + 1, Reason::InvalidReplyLine));
+    }
+
+    #[test]
+    fn announcements_that_do_not_add_up_are_refused_before_they_are_believed() {
+        let deep = b"*2147483647\r\n".repeat(100);
+        assert_eq!(scan(&deep), ReplyScan::Incomplete);
+        assert_eq!(scan(b"*2147483648\r\n"), malformed(10, Reason::InvalidReplyNumber));
+        assert_eq!(scan(b"$4294967295\r\n"), malformed(11, Reason::ReplyTooLong));
+        assert_eq!(scan(b"$000000000000000000001"), malformed(21, Reason::InvalidReplyNumber));
+    }
+
+    #[test]
+    fn more_elements_than_can_be_counted_are_refused() {
+        let mut scanner = ReplyScanner { owed: u64::MAX, ..ReplyScanner::default() };
+        assert_eq!(scanner.scan(b"*2\r\n"), malformed(2, Reason::ReplyTooLong));
+    }
+
+    #[test]
+    fn nothing_before_the_place_reached_is_looked_at_again() {
+        let reply = b"*3\r\n$12\r\nabcdefghijkl\r\n-ERR no such thing\r\n*1\r\n:-12345\r\n";
+        let mut bytes = Vec::new();
+        let mut scanner = ReplyScanner::new(Protocol::Resp2);
+        for (end, byte) in (1..).zip(reply) {
+            bytes.push(*byte);
+            let scan = scanner.scan(&bytes);
+            if end < reply.len() {
+                assert_eq!(scan, ReplyScan::Incomplete);
+                bytes[..scanner.at as usize].fill(0xff);
+            } else {
+                assert_eq!(scan, ReplyScan::Complete(reply.len()));
+            }
+        }
+    }
+
+    #[test]
+    fn the_bytes_wanted_are_known_as_soon_as_the_header_is() {
+        let mut scanner = ReplyScanner::default();
+        assert_eq!(scanner.bytes_wanted(), 0);
+        assert_eq!(scanner.scan(b"$1000\r\nabc"), ReplyScan::Incomplete);
+        assert_eq!(scanner.stage, Stage::Payload);
+        assert_eq!(scanner.bytes_wanted(), 1009);
+    }
+
+    #[test]
+    fn the_scanner_is_small() {
+        assert!(size_of::<ReplyScanner>() <= 40);
+    }
 }

@@ -249,13 +249,116 @@ impl RequestScanner {
             };
         };
         let len = lf.saturating_add(1);
-        match bytes.get(..lf) {
-            Some([] | [b'\r']) => Scan::Blank(len),
-            _ => Scan::Inline(len),
+        let line = bytes.get(..lf).unwrap_or_default();
+        match line.strip_suffix(b"\r").unwrap_or(line).len() {
+            0 => Scan::Blank(len),
+            1..=INLINE_BYTES_MAX => Scan::Inline(len),
+            _ => Scan::Malformed(Malformed::at(INLINE_BYTES_MAX, Reason::InlineTooLong)),
         }
     }
 }
 
 fn malformed(offset: usize, reason: Reason) -> Halt {
     Halt::Malformed(Malformed::at(offset, reason))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{INLINE_BYTES_MAX, RequestScanner, Scan, Stage};
+    use crate::resp::{Malformed, Reason};
+
+    fn scan(bytes: &[u8]) -> Scan {
+        RequestScanner::default().scan(bytes, &mut Vec::new())
+    }
+
+    fn malformed(offset: usize, reason: Reason) -> Scan {
+        Scan::Malformed(Malformed::at(offset, reason))
+    }
+
+    #[test]
+    fn the_offending_byte_is_named() {
+        assert_eq!(scan(b"*0\r\n"), malformed(1, Reason::InvalidMultibulkLength));
+        assert_eq!(scan(b"*12x"), malformed(3, Reason::InvalidMultibulkLength));
+        assert_eq!(scan(b"*1\r\n:"), malformed(4, Reason::ExpectedBulk(b':')));
+        assert_eq!(scan(b"*1\r\n$\n"), malformed(5, Reason::InvalidBulkLength));
+        assert_eq!(scan(b"*1\r\n$1\rx"), malformed(7, Reason::InvalidBulkLength));
+        assert_eq!(scan(b"*1\r\n$1\r\nabc"), malformed(9, Reason::UnterminatedBulk));
+        assert_eq!(scan(b"*1\r\n$1\r\na\rb"), malformed(10, Reason::UnterminatedBulk));
+    }
+
+    #[test]
+    fn the_digits_of_a_number_are_bounded_though_leading_zeros_are_fine() {
+        assert_eq!(scan(b"*00000000000000000001\r\n$4\r\nPING\r\n"), Scan::Complete(33));
+        assert_eq!(scan(b"*000000000000000000001"), malformed(21, Reason::MultibulkCountTooLong));
+        let bulk = b"*1\r\n$000000000000000000004";
+        assert_eq!(scan(bulk), malformed(25, Reason::BulkCountTooLong));
+    }
+
+    #[test]
+    fn a_request_beyond_32_bits_is_refused_when_it_is_announced() {
+        let mut scanner = RequestScanner {
+            at: u32::MAX - 12,
+            missing: 1,
+            stage: Stage::Mark,
+            ..Default::default()
+        };
+        assert!(scanner.payload_of(6, 4).is_ok());
+        scanner.at = u32::MAX - 12;
+        assert!(scanner.payload_of(7, 4).is_err());
+    }
+
+    #[test]
+    fn an_inline_request_is_bounded() {
+        let lens = [(INLINE_BYTES_MAX, true), (INLINE_BYTES_MAX + 1, false)];
+        for (len, fits, end) in
+            lens.iter().flat_map(|(len, fits)| [&b"\r\n"[..], b"\n"].map(|end| (*len, *fits, end)))
+        {
+            let line = [vec![b'x'; len], end.to_vec()].concat();
+            let expected = if fits {
+                Scan::Inline(line.len())
+            } else {
+                malformed(INLINE_BYTES_MAX, Reason::InlineTooLong)
+            };
+            assert_eq!(scan(&line), expected);
+            let mut scanner = RequestScanner::default();
+            let pieces = (0..line.len()).step_by(100).chain([line.len()]);
+            let outcome = pieces
+                .map(|end| scanner.scan(&line[..end], &mut Vec::new()))
+                .find(|scan| *scan != Scan::Incomplete);
+            assert_eq!(outcome, Some(expected));
+        }
+    }
+
+    #[test]
+    fn nothing_before_the_place_reached_is_looked_at_again() {
+        let request = b"*3\r\n$3\r\nSET\r\n$12\r\nabcdefghijkl\r\n$100\r\n";
+        let request = [&request[..], &[b'v'; 100], b"\r\n"].concat();
+        let mut bytes = Vec::new();
+        let (mut scanner, mut args) = (RequestScanner::default(), Vec::new());
+        for (end, byte) in (1..).zip(&request) {
+            bytes.push(*byte);
+            let scan = scanner.scan(&bytes, &mut args);
+            if end < request.len() {
+                assert_eq!(scan, Scan::Incomplete);
+                bytes[..scanner.at as usize].fill(0xff);
+            } else {
+                assert_eq!(scan, Scan::Complete(request.len()));
+            }
+        }
+        let args: Vec<_> = args.iter().map(|arg| arg.of(&request).len()).collect();
+        assert_eq!(args, [3, 12, 100]);
+    }
+
+    #[test]
+    fn the_bytes_wanted_are_known_as_soon_as_the_header_is() {
+        let mut scanner = RequestScanner::default();
+        assert_eq!(scanner.bytes_wanted(), 0);
+        assert_eq!(scanner.scan(b"*2\r\n$1000\r\nabc", &mut Vec::new()), Scan::Incomplete);
+        assert_eq!(scanner.bytes_wanted(), 1013);
+    }
+
+    #[test]
+    fn the_scanner_is_small() {
+        assert!(size_of::<RequestScanner>() <= 32);
+    }
 }

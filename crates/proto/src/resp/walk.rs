@@ -61,3 +61,62 @@ fn number_line(bytes: &[u8]) -> Option<(i64, usize)> {
     let Some([b'\r', b'\n', ..]) = digits.get(len..) else { return None };
     (len > 0).then(|| (value, len.saturating_add(2).saturating_add(usize::from(negative))))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{array_header, element_len, integer, is_error, is_loading};
+
+    #[test]
+    fn elements_of_any_type_are_measured_and_parts_of_them_are_not() {
+        assert_eq!(element_len(b"$3\r\nabc\r\n$1\r\n"), Some(9));
+        assert_eq!(element_len(b"*2\r\n:1\r\n*1\r\n$-1\r\n+next"), Some(17));
+        assert_eq!(element_len(b"%1\r\n+k\r\n_\r\n"), Some(11));
+        assert_eq!(element_len(b"$3\r\nab"), None);
+        assert_eq!(element_len(b"x"), None);
+        assert_eq!(element_len(b""), None);
+    }
+
+    #[test]
+    fn only_an_array_that_is_there_has_a_header() {
+        assert_eq!(array_header(b"*12\r\n"), Some((12, 5)));
+        assert_eq!(array_header(b"*0\r\n"), Some((0, 4)));
+        for other in
+            [&b"*-1\r\n"[..], b"$1\r\n", b"*\r\n", b"*1", b"*1\n", b"*99999999999\r\n", b""]
+        {
+            assert_eq!(array_header(other), None, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_whole_integer_reply_has_a_value() {
+        assert_eq!(integer(b":0\r\n"), Some(0));
+        assert_eq!(integer(b":-42\r\n"), Some(-42));
+        assert_eq!(integer(b":9223372036854775807\r\n"), Some(i64::MAX));
+        assert_eq!(integer(b":-9223372036854775808\r\n"), Some(i64::MIN));
+        for other in [
+            &b":9223372036854775808\r\n"[..],
+            b":1\r\n:2\r\n",
+            b":1\r",
+            b":\r\n",
+            b":-\r\n",
+            b"+1\r\n",
+            b"$1\r\n1\r\n",
+        ] {
+            assert_eq!(integer(other), None, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn errors_are_told_by_their_first_byte_and_loading_by_its_first_word() {
+        assert!(is_error(b"-ERR x\r\n"));
+        assert!(is_error(b"!5\r\nERR x\r\n"));
+        assert!(!is_error(b"+OK\r\n"));
+        assert!(!is_error(b""));
+        assert!(is_loading(b"-LOADING Redis is loading the dataset in memory\r\n"));
+        assert!(is_loading(b"-LOADING\r\n"));
+        for other in [&b"-LOADINGX y\r\n"[..], b"-loading x\r\n", b"+LOADING x\r\n", b"-OOM x\r\n"]
+        {
+            assert!(!is_loading(other), "{other:?}");
+        }
+    }
+}

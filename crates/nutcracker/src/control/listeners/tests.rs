@@ -14,7 +14,13 @@ fn spec(endpoint: Endpoint) -> ListenerSpec {
         Endpoint::Tcp(address) => address.to_string(),
         Endpoint::Unix { path, .. } => path.display().to_string(),
     };
-    ListenerSpec { pool: "alpha".into(), text, endpoint, backlog: 512, reuseport: false }
+    ListenerSpec {
+        owner: Owner::Pool("alpha".into()),
+        text,
+        endpoint,
+        backlog: 512,
+        reuseport: false,
+    }
 }
 
 fn tcp(address: &str) -> ListenerSpec {

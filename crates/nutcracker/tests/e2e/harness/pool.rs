@@ -87,3 +87,15 @@ impl Display for Pool {
         Ok(())
     }
 }
+
+impl From<Pool> for String {
+    fn from(pool: Pool) -> String {
+        pool.to_string()
+    }
+}
+
+impl From<&Pool> for String {
+    fn from(pool: &Pool) -> String {
+        pool.to_string()
+    }
+}

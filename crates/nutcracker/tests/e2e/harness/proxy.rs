@@ -139,11 +139,11 @@ impl Launch {
 impl Proxy {
     /// Prepares a proxy on a configuration in which `@0`, `@1`, … stand for loopback addresses of its own and `@dir`
     /// for a temporary folder.
-    pub(crate) fn with(yaml: impl ToString) -> Launch {
+    pub(crate) fn with(yaml: impl Into<String>) -> Launch {
         Launch {
             binary: binary_under_test(),
             knows_workers: std::env::var_os("NUTCRACKER_UNDER_TEST").is_none(),
-            yaml: yaml.to_string(),
+            yaml: yaml.into(),
             arguments: Vec::new(),
             workers: None,
             shell_limits: String::new(),
@@ -152,7 +152,7 @@ impl Proxy {
 
     /// Starts a proxy with one worker.
     #[track_caller]
-    pub(crate) fn start(yaml: impl ToString) -> Proxy {
+    pub(crate) fn start(yaml: impl Into<String>) -> Proxy {
         Proxy::with(yaml).workers(1).start()
     }
 
@@ -250,7 +250,7 @@ impl Proxy {
                 return Some(Some(status));
             }
             let accept = |address: &SocketAddr| TcpStream::connect(address).is_ok();
-            (self.listen.iter().all(accept) && accept(&self.stats)).then_some(None)
+            self.listen.iter().all(accept).then_some(None)
         })
     }
 }

@@ -60,14 +60,14 @@ impl RealServer {
     #[track_caller]
     fn start(program: &str, options: &[&str], place: impl Fn(&TempDir) -> Place) -> RealServer {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        eventually("a server starts on a port that stays free", || {
+        let (process, place, arguments) = eventually("a server starts on a free port", || {
             let place = place(&dir);
             let mut arguments = vec![program.to_owned()];
             arguments.extend(redis_arguments(&dir, &place));
             arguments.extend(options.iter().map(|&option| option.to_owned()));
             launch(&arguments, &place).map(|process| (process, place, arguments))
-        })
-        .into_server(dir)
+        });
+        RealServer { process, place, arguments, dir }
     }
 
     /// A client straight to this server, around the proxy.
@@ -141,17 +141,6 @@ impl Location for RealServer {
             Place::Tcp(address) => address.to_string(),
             Place::Unix(path) => path.display().to_string(),
         }
-    }
-}
-
-trait IntoServer {
-    fn into_server(self, dir: TempDir) -> RealServer;
-}
-
-impl IntoServer for (Process, Place, Vec<String>) {
-    fn into_server(self, dir: TempDir) -> RealServer {
-        let (process, place, arguments) = self;
-        RealServer { process, place, arguments, dir }
     }
 }
 

@@ -37,15 +37,3 @@ pub(crate) fn within(span: Duration, mut probe: impl FnMut() -> bool) -> bool {
         thread::sleep(PAUSE);
     }
 }
-
-/// Whether `probe` stays true for the whole of `span`, polled throughout. For proving that something does *not* happen.
-pub(crate) fn holds_for(span: Duration, mut probe: impl FnMut() -> bool) -> bool {
-    let deadline = Instant::now() + span;
-    while Instant::now() < deadline {
-        if !probe() {
-            return false;
-        }
-        thread::sleep(PAUSE);
-    }
-    probe()
-}

@@ -30,7 +30,7 @@ macro_rules! bits {
             }
 
             /// The flags' names in Redis' spelling.
-            pub fn words(self) -> impl Iterator<Item = &'static str> {
+            pub fn words(self) -> impl Iterator<Item = &'static str> + Clone {
                 Self::WORDS.iter().filter(move |(bit, _)| self.has(*bit)).map(|(_, word)| *word)
             }
         }

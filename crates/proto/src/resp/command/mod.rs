@@ -4,6 +4,7 @@
 //! A row speaks the vocabulary of Redis' own command metadata (arity, flags, key specifications,
 //! request and response policies) and is checked against a live server's `COMMAND` in the tests.
 
+mod describe;
 mod flags;
 mod key_spec;
 mod keys;
@@ -13,6 +14,7 @@ mod rejection;
 mod row;
 mod table;
 
+pub use describe::KeyRange;
 pub use flags::{Flags, KeyFlags};
 pub use key_spec::{BeginSearch, FindKeys, KeySpec};
 pub use lookup::{find, resolve};

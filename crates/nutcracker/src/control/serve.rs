@@ -1,0 +1,152 @@
+//! Serving, from the outside: start, wait for events, drain, exit status.
+
+use std::process::ExitCode;
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::{Duration, Instant};
+
+use reactor::process::release_free_memory;
+
+use super::Event;
+use super::signals::Signal;
+use super::spike::Spike;
+use super::startup::{Plan, Running};
+use crate::cli::Options;
+use crate::logging::{Logger, always, notice};
+use crate::process::complain;
+use crate::process::daemon::{Detached, Notifier, detach};
+use crate::process::os_error_text;
+
+/// How long the control loop sleeps when nothing happens.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Serves until told to stop. The status is 0 for an orderly stop, or for having gone into the background.
+pub fn serve(options: &Options) -> ExitCode {
+    let Some(plan) = Plan::make(options) else { return ExitCode::FAILURE };
+    if !options.daemonize {
+        return serve_plan(&plan, None);
+    }
+    match detach() {
+        Ok(Detached::Foreground(status)) => ExitCode::from(status),
+        Ok(Detached::Daemon(notifier)) => serve_plan(&plan, Some(notifier)),
+        Err(error) => {
+            fail(&plan, &format!("going into the background failed: {}", os_error_text(&error)))
+        }
+    }
+}
+
+fn serve_plan(plan: &Plan, notifier: Option<Notifier>) -> ExitCode {
+    let related = notifier.as_ref().map(Notifier::foreground);
+    let running = match plan.start(related.as_slice()) {
+        Ok(running) => running,
+        Err(error) => return fail(plan, &error.to_string()),
+    };
+    if let Some(Err(error)) = notifier.map(Notifier::ready) {
+        return fail(plan, &format!("leaving the terminal failed: {}", os_error_text(&error)));
+    }
+    let outcome = ControlLoop {
+        logger: &plan.logger,
+        running,
+        drain_bound: plan.config.global.drain_timeout,
+        stop: None,
+        failed: false,
+        spike: Spike::default(),
+    }
+    .run();
+    always!("done, rabbit done");
+    outcome
+}
+
+/// Tells the reason in the log and, when that is somewhere else, on standard error.
+fn fail(plan: &Plan, reason: &str) -> ExitCode {
+    log::error!("{reason}");
+    if !plan.logger.on_stderr() {
+        complain(reason);
+    }
+    always!("done, rabbit done");
+    ExitCode::FAILURE
+}
+
+struct ControlLoop<'a> {
+    logger: &'a Logger,
+    running: Running,
+    drain_bound: Duration,
+    /// When draining has to be over, once it has begun.
+    stop: Option<Instant>,
+    /// A worker ended unasked.
+    failed: bool,
+    spike: Spike,
+}
+
+impl ControlLoop<'_> {
+    fn run(mut self) -> ExitCode {
+        while !self.is_over() {
+            let now = Instant::now();
+            let wait = self.stop.map_or(TICK, |stop| TICK.min(stop.saturating_duration_since(now)));
+            match self.running.events.recv_timeout(wait) {
+                Ok(Event::Signal(signal)) => self.on_signal(signal),
+                Ok(Event::WorkerEnded { worker, failure }) => {
+                    self.on_worker_ended(worker, failure.as_deref());
+                }
+                // The loop's own sender keeps the channel connected.
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
+            }
+            self.logger.flush_repeats();
+            if self.spike.has_passed(self.running.fleet.buffered_bytes()) {
+                release_free_memory();
+            }
+        }
+        if self.running.fleet.alive() > 0 {
+            notice!("not everything in flight has finished; it is cut off");
+        }
+        if self.failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    }
+
+    fn is_over(&self) -> bool {
+        self.stop.is_some_and(|stop| self.running.fleet.alive() == 0 || stop <= Instant::now())
+    }
+
+    fn on_signal(&mut self, signal: Signal) {
+        self.logger.signal_line(&signal.log_text());
+        match signal {
+            Signal::Interrupt | Signal::Terminate if self.stop.is_some() => {
+                self.stop = Some(Instant::now());
+            }
+            Signal::Interrupt | Signal::Terminate => self.drain(),
+            Signal::HangUp => {
+                if let Err(error) = self.logger.reopen() {
+                    self.logger.signal_line(&format!("{error}; the old file stays in use"));
+                }
+            }
+            Signal::LevelUp => self.tell_level("up", self.logger.raise_level()),
+            Signal::LevelDown => self.tell_level("down", self.logger.lower_level()),
+            Signal::User1 | Signal::User2 => {}
+        }
+    }
+
+    fn tell_level(&self, direction: &str, level: Option<u8>) {
+        if let Some(level) = level {
+            self.logger.signal_line(&format!("{direction} log level to {level}"));
+        }
+    }
+
+    fn on_worker_ended(&mut self, worker: usize, failure: Option<&str>) {
+        self.running.fleet.worker_ended();
+        if failure.is_none() && self.stop.is_some() {
+            return;
+        }
+        log::error!("worker {worker} failed: {}", failure.unwrap_or("it ended unasked"));
+        self.failed = true;
+        if self.stop.is_none() {
+            self.drain();
+        }
+    }
+
+    fn drain(&mut self) {
+        self.stop = Some(Instant::now() + self.drain_bound);
+        self.running.fleet.drain(self.drain_bound);
+        notice!(
+            "no longer accepting; what is in flight has {} ms to finish",
+            self.drain_bound.as_millis()
+        );
+    }
+}

@@ -1,0 +1,94 @@
+//! The little of HTTP that the stats port speaks. Most of its readers speak none, so the first question is which kind
+//! this one is.
+
+use std::fmt::Write;
+
+/// A longer request than this is answered without reading on.
+const REQUEST_BYTES_MAX: usize = 8 << 10;
+
+/// Who is at the other end, from the first bytes received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Opening {
+    /// It may become a request.
+    Incomplete,
+    /// No request: the reader wants the document alone.
+    Plain,
+    /// A whole request.
+    Http(Request),
+}
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Request {
+    method: Method,
+    page: Page,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Method {
+    Get,
+    Head,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Page {
+    Stats,
+    Unknown,
+}
+
+/// Judges all that was received so far.
+pub(super) fn opening(received: &[u8]) -> Opening {
+    let Some((method, rest)) = method(received) else {
+        let may_become = [&b"GET "[..], b"HEAD "].iter().any(|word| word.starts_with(received));
+        return if may_become { Opening::Incomplete } else { Opening::Plain };
+    };
+    let too_long = received.len() > REQUEST_BYTES_MAX;
+    let Some(end) = rest.iter().position(|&byte| byte == b'\n') else {
+        return if too_long { Opening::Plain } else { Opening::Incomplete };
+    };
+    let line = rest[..end].trim_ascii();
+    let Some(space) = line.iter().position(|&byte| byte == b' ') else { return Opening::Plain };
+    let (target, version) = (&line[..space], line[space..].trim_ascii());
+    if !version.starts_with(b"HTTP/") {
+        return Opening::Plain;
+    }
+    if !too_long && !has_empty_line(&rest[end..]) {
+        return Opening::Incomplete;
+    }
+    Opening::Http(Request { method, page: page(target) })
+}
+
+fn method(received: &[u8]) -> Option<(Method, &[u8])> {
+    let get = received.strip_prefix(b"GET ").map(|rest| (Method::Get, rest));
+    get.or_else(|| received.strip_prefix(b"HEAD ").map(|rest| (Method::Head, rest)))
+}
+
+fn has_empty_line(lines: &[u8]) -> bool {
+    lines.windows(2).any(|pair| pair == b"\n\n") || lines.windows(3).any(|three| three == b"\n\r\n")
+}
+
+fn page(target: &[u8]) -> Page {
+    let path = target.split(|&byte| byte == b'?').next().unwrap_or(target);
+    if path == b"/" || path == b"/stats" { Page::Stats } else { Page::Unknown }
+}
+
+/// The whole answer; `document` is asked for when the page is there.
+pub(super) fn response(request: Request, document: impl Fn() -> String) -> String {
+    let (status, content_type, body) = match request.page {
+        Page::Stats => ("200 OK", "application/json", document()),
+        Page::Unknown => {
+            ("404 Not Found", "text/plain", "no such page; the statistics are at /\n".into())
+        }
+    };
+    let mut text = String::with_capacity(body.len() + 128);
+    // Writing to a string does not fail.
+    let _ = write!(
+        text,
+        "HTTP/1.1 {status}\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        body.len()
+    );
+    if request.method == Method::Get {
+        text.push_str(&body);
+    }
+    text
+}

@@ -1,0 +1,145 @@
+//! The stats port: one thread that gives the stats document to whoever connects.
+//!
+//! It stands apart from the workers because its readers may be slow and many, and no request waits for it. All of its
+//! connections are served in turn without blocking, so that none of them waits for another.
+
+use std::io::{self, ErrorKind, PipeReader, PipeWriter};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use socket2::Socket;
+
+use super::peer::Peer;
+use crate::process::os_error_text;
+
+/// Connections served at once; a further one takes the place of an old one.
+const PEERS_MAX: usize = 32;
+
+/// How long nobody is accepted after accepting has failed, as it does when no descriptor is left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+/// The serving thread. Dropping this ends it, whatever its connections are doing.
+#[derive(Debug)]
+pub struct Port {
+    /// Closed to stop the thread.
+    stop: Option<PipeWriter>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Port {
+    /// Serves those who connect to `listener`, which is listening and non-blocking, with what `document` returns.
+    ///
+    /// # Errors
+    /// The thread cannot be made.
+    pub fn open(
+        listener: Socket,
+        document: impl Fn() -> String + Send + 'static,
+    ) -> io::Result<Port> {
+        let (stopped, stop) = io::pipe()?;
+        let service =
+            Service { listener, stopped, document, peers: Vec::new(), accepting_from: None };
+        let thread = thread::Builder::new().name("stats".into()).spawn(|| service.run())?;
+        Ok(Port { stop: Some(stop), thread: Some(thread) })
+    }
+}
+
+impl Drop for Port {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // A panic was logged where it happened.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// What the thread owns.
+struct Service<D> {
+    listener: Socket,
+    /// At its end once the thread has to stop.
+    stopped: PipeReader,
+    document: D,
+    /// In the order of their arrival.
+    peers: Vec<Peer>,
+    /// Set while nobody is accepted.
+    accepting_from: Option<Instant>,
+}
+
+impl<D: Fn() -> String> Service<D> {
+    fn run(mut self) {
+        loop {
+            match self.wait() {
+                Ok(true) => return,
+                Ok(false) => {}
+                Err(error) => {
+                    log::error!("waiting on the stats port failed: {}", os_error_text(&error));
+                    thread::sleep(ACCEPT_PAUSE);
+                }
+            }
+            self.accept();
+            let now = Instant::now();
+            let document = &self.document;
+            self.peers.retain_mut(|peer| peer.advance(now, document).unwrap_or(false));
+        }
+    }
+
+    /// Sleeps until something can be done; whether that is to stop.
+    fn wait(&self) -> io::Result<bool> {
+        let accepts =
+            if self.accepting_from.is_none() { PollFlags::IN } else { PollFlags::empty() };
+        let mut watched =
+            vec![PollFd::new(&self.stopped, PollFlags::IN), PollFd::new(&self.listener, accepts)];
+        watched.extend(self.peers.iter().map(|peer| {
+            let (socket, flags) = peer.interest();
+            PollFd::new(socket, flags)
+        }));
+        let deadlines = self.peers.iter().map(Peer::deadline).chain(self.accepting_from);
+        let timeout = deadlines.min().map(|deadline| {
+            let left = deadline.saturating_duration_since(Instant::now());
+            Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() }
+        });
+        match poll(&mut watched, timeout.as_ref()) {
+            Ok(_) => Ok(!watched[0].revents().is_empty()),
+            Err(rustix::io::Errno::INTR) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Takes in those who wait, for one turn as many as are served at once.
+    fn accept(&mut self) {
+        let now = Instant::now();
+        if self.accepting_from.is_some_and(|from| now < from) {
+            return;
+        }
+        self.accepting_from = None;
+        for _ in 0..PEERS_MAX {
+            match self.listener.accept().and_then(|(socket, _)| Peer::new(socket, now)) {
+                Ok(peer) => {
+                    self.make_room();
+                    self.peers.push(peer);
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) if is_passing(&error) => {}
+                Err(error) => {
+                    log::warn!("accept on the stats port failed: {}", os_error_text(&error));
+                    self.accepting_from = Some(now + ACCEPT_PAUSE);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Lets go of one connection when all places are taken: one that has everything, or the oldest.
+    fn make_room(&mut self) {
+        if self.peers.len() >= PEERS_MAX {
+            let spared = self.peers.iter().position(Peer::is_leaving);
+            self.peers.remove(spared.unwrap_or(0));
+        }
+    }
+}
+
+/// Whether a failed accept says something about that connection only.
+fn is_passing(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::ConnectionAborted)
+}
