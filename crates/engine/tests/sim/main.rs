@@ -29,7 +29,7 @@ use reactor::Defect;
 use truth::Tally;
 
 /// Seeds of a normal run.
-const SEEDS: u64 = 256;
+const SEEDS: u64 = 1024;
 
 #[test]
 fn every_seed_ends_with_each_request_answered_once_in_order_and_right() {

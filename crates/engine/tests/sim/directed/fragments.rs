@@ -204,14 +204,15 @@ fn a_part_that_times_out_fails_the_command_and_its_late_reply_is_swallowed() {
 }
 
 #[test]
-fn a_command_whose_keys_share_a_shard_goes_as_it_came() {
+fn keys_that_share_a_shard_make_one_fragment_and_a_single_key_goes_as_it_came() {
     let mut three = Three::new();
     let keys = [three.rig.key(1, 0), three.rig.key(1, 1)];
-    let request = command(&["MgEt", &keys[0], &keys[1]]);
-    three.rig.send(three.client, &request);
-    assert_eq!(three.rig.read(three.servers[1]), request);
-    three.rig.send(three.servers[1], "*2\r\n$-1\r\n$-1\r\n");
-    assert_eq!(three.rig.read(three.client), "*2\r\n$-1\r\n$-1\r\n");
+    let single = command(&["MgEt", &keys[0]]);
+    three.rig.send(three.client, command(&["MgEt", &keys[0], &keys[1]]) + &single);
+    let fragment = command(&["mget", &keys[0], &keys[1]]);
+    assert_eq!(three.rig.read(three.servers[1]), fragment + &single);
+    three.rig.send(three.servers[1], "*2\r\n$-1\r\n:5\r\n+anything\r\n");
+    assert_eq!(three.rig.read(three.client), "*2\r\n$-1\r\n:5\r\n+anything\r\n");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use engine::topology::{Limits, Pool};
 
+use crate::network::WireId;
 use crate::rig::{Rig, bulk, command};
 use crate::scenario::pool;
 
@@ -13,59 +14,90 @@ fn requests_in(text: &str) -> usize {
     text.matches("get\r\n").count()
 }
 
+/// Answers everything `server` is asked until nothing more comes; returns how many requests that were.
+fn answer_all(rig: &mut Rig, server: WireId) -> usize {
+    let mut answered = 0;
+    loop {
+        match requests_in(&rig.read(server)) {
+            0 => return answered,
+            asked => {
+                rig.send(server, "$-1\r\n".repeat(asked));
+                answered += asked;
+            }
+        }
+    }
+}
+
 #[test]
-fn a_client_is_paused_at_4096_unanswered_requests_and_read_again_at_half() {
+fn a_new_client_may_have_32_unanswered_requests_and_two_more_with_each_reply() {
+    let mut rig = Rig::new(pool(1));
+    let client = rig.client();
+    rig.send(client, get("a").repeat(1_000));
+    let server = rig.server(0);
+    assert_eq!(requests_in(&rig.read(server)), 32);
+    // Read again at half of 64, up to 64.
+    rig.send(server, "$-1\r\n".repeat(16));
+    assert_eq!(requests_in(&rig.read(server)), 48);
+    assert_eq!(rig.read(client), "$-1\r\n".repeat(16));
+}
+
+#[test]
+fn a_client_is_paused_at_4096_unanswered_requests_and_read_again_below_half() {
     let mut rig = Rig::new(pool(1));
     let (client, other) = (rig.client(), rig.client());
-    rig.send(client, get("a").repeat(10_000));
+    rig.send(client, get("a").repeat(3_000));
     let server = rig.server(0);
+    assert_eq!(answer_all(&mut rig, server), 3_000);
+    rig.send(client, get("a").repeat(10_000));
     assert_eq!(requests_in(&rig.read(server)), 4096);
     rig.send(other, get("b"));
     assert_eq!(rig.read(server), get("b"), "others are served");
-    rig.send(server, "$-1\r\n".repeat(2047));
+    rig.send(server, "$-1\r\n".repeat(2048));
     assert_eq!(rig.read(server), "");
     rig.send(server, "$-1\r\n");
-    assert_eq!(requests_in(&rig.read(server)), 2048);
-    rig.send(server, "$-1\r\n".repeat(2048) + &bulk("b"));
+    assert_eq!(requests_in(&rig.read(server)), 2049);
+    rig.send(server, "$-1\r\n".repeat(2047) + &bulk("b"));
     assert_eq!(rig.read(other), bulk("b"));
-    let mut owed = 2048;
-    while owed > 0 {
-        owed += requests_in(&rig.read(server));
-        rig.send(server, "$-1\r\n".repeat(owed));
-        owed = requests_in(&rig.read(server));
-    }
-    assert!(rig.read(client) == "$-1\r\n".repeat(10_000));
+    rig.send(server, "$-1\r\n".repeat(2049));
+    assert_eq!(answer_all(&mut rig, server), 10_000 - 4096 - 2049);
+    assert!(rig.read(client) == "$-1\r\n".repeat(13_000));
     rig.assert_at_rest();
 }
 
 #[test]
 fn a_client_is_paused_above_a_mebibyte_unsent_and_read_again_at_half() {
-    let limits = Limits::default();
-    let mut rig = Rig::with(pool(1), limits, 256 << 10);
+    const PIPE: usize = 256 << 10;
+    let mut rig = Rig::with(pool(1), Limits::default(), PIPE);
     let client = rig.client();
-    rig.send(client, get("a").repeat(50));
+    rig.send(client, get("a").repeat(100));
     let server = rig.server(0);
+    assert_eq!(answer_all(&mut rig, server), 100);
+    rig.read(client);
+    rig.send(client, get("a").repeat(50));
     assert_eq!(requests_in(&rig.read(server)), 50);
     let value = bulk(&"v".repeat(50_000));
     for _ in 0..50 {
         rig.send(server, &value);
     }
-    // A quarter of a mebibyte is in the pipe to the client, much more than a whole one is held. One more request is
-    // still read, since only then is there somebody to pause.
+    // More than a mebibyte is held. One more request is read, since only then is there somebody to pause.
     rig.send(client, get("b").repeat(10));
     assert_eq!(requests_in(&rig.read(server)), 1);
     let total = 50 * value.len();
-    let mut taken = 0;
-    while total - taken - (256 << 10) > (512 << 10) {
-        assert_eq!(rig.read(server), "");
-        taken += rig.read(client).len();
-    }
-    assert_eq!(requests_in(&rig.read(server)), 9);
-    rig.send(server, "$-1\r\n".repeat(10));
+    let (mut taken, mut asked) = (0, 1);
+    let mut read_again_at = None;
     while taken < total {
         taken += rig.read(client).len();
+        asked += requests_in(&rig.read(server));
+        if asked > 1 && read_again_at.is_none() {
+            read_again_at = Some((total - taken).saturating_sub(PIPE));
+        }
     }
-    rig.read(client);
+    // A reply of the usual size is still to come, and the pipe drains in steps.
+    let read_again_at = read_again_at.expect("read again");
+    assert!((200_000..=512 << 10).contains(&read_again_at), "{read_again_at} bytes were held");
+    assert_eq!(asked, 10);
+    rig.send(server, "$-1\r\n".repeat(10));
+    assert_eq!(rig.read(client), "$-1\r\n".repeat(10));
     rig.assert_at_rest();
 }
 

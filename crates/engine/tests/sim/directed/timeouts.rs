@@ -84,15 +84,20 @@ fn a_connection_that_answers_late_but_steadily_stays_open() {
 
 #[test]
 fn a_connection_that_owes_too_many_late_replies_is_closed() {
-    let mut rig = Rig::new(pool(1));
-    let client = rig.client();
-    rig.send(client, get("a").repeat(1025));
-    let server = rig.server(0);
-    rig.read(server);
-    rig.pass_ms(400);
-    assert_eq!(rig.read(client), TIMED_OUT.repeat(1025));
-    assert!(rig.is_closed(server));
-    rig.assert_at_rest();
+    for (clients, closes) in [(32, false), (33, true)] {
+        let mut rig = Rig::new(pool(1));
+        let clients: Vec<_> = (0..clients).map(|_| rig.client()).collect();
+        for client in &clients {
+            rig.send(*client, get("a").repeat(32));
+        }
+        let server = rig.server(0);
+        rig.read(server);
+        rig.pass_ms(400);
+        for client in clients {
+            assert_eq!(rig.read(client), TIMED_OUT.repeat(32));
+        }
+        assert_eq!(rig.is_closed(server), closes);
+    }
 }
 
 #[test]
