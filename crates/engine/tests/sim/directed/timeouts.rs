@@ -60,13 +60,40 @@ fn a_connection_that_stays_silent_for_another_timeout_is_closed() {
 }
 
 #[test]
+fn a_connection_that_answers_nothing_in_time_for_four_timeouts_is_closed() {
+    let mut rig = Rig::new(pool(1));
+    let client = rig.client();
+    rig.send(client, get("first"));
+    let server = rig.server(0);
+    rig.pass_ms(300);
+    let mut rounds = 0;
+    while !rig.is_closed(server) {
+        rounds += 1;
+        assert!(rounds < 20, "it stays open for ever");
+        rig.send(client, get("next"));
+        rig.pass_ms(300);
+        rig.read(server);
+        if !rig.is_closed(server) {
+            rig.send(server, bulk("late"));
+        }
+    }
+    // Late since 400 ms, closed at 2000.
+    assert_eq!(rounds, 6);
+    rig.read(client);
+    rig.send(client, get("again"));
+    let server = rig.server(0);
+    rig.send(server, bulk("yes"));
+    assert!(rig.read(client).ends_with(&bulk("yes")));
+}
+
+#[test]
 fn a_connection_that_answers_late_but_steadily_stays_open() {
     let mut rig = Rig::new(pool(1));
     let client = rig.client();
     rig.send(client, get("first"));
     let server = rig.server(0);
     rig.pass_ms(300);
-    for round in 0..20 {
+    for round in 0..4 {
         rig.send(client, get("next"));
         rig.pass_ms(300);
         // Each reply comes 600 ms after its request.
