@@ -22,22 +22,30 @@ fn a_silent_reader_gets_the_document_and_the_end_of_the_stream() {
     assert_valid(&document(&proxy));
 }
 
+/// On a unix socket, because what its buffers hold does not depend on the system's mood.
 #[test]
 fn readers_that_never_read_do_not_block_others() {
-    let proxy = Proxy::start(huge(100, 50));
-    // More of them than are served at once, and a document that no socket buffer holds.
-    let stuck: Vec<_> = (0..40)
-        .map(|_| {
-            let client = Client::connect(proxy.stats_address());
-            client.shrink_receive_buffer(1);
-            client
-        })
-        .collect();
+    let proxy = Proxy::with(huge(100, 50)).arguments(&["-a", "@dir/stats.sock"]).start();
+    let path = proxy.dir().join("stats.sock");
+    // More of them than are served at once, and a document that no buffer holds.
+    let stuck: Vec<_> = (0..40).map(|_| Client::connect_unix(&path)).collect();
     for _ in 0..3 {
-        assert_valid(&document(&proxy));
+        assert_valid(&document_from(&path));
     }
     drop(stuck);
-    assert_valid(&document(&proxy));
+    assert_valid(&document_from(&path));
+}
+
+/// Closing while bytes of the peer are unread would reset the connection and take away what is still under way.
+#[test]
+fn bytes_that_nobody_asked_for_do_not_cut_a_long_document() {
+    let proxy = Proxy::start(huge(100, 50));
+    for _ in 0..5 {
+        let mut reader = Client::connect(proxy.stats_address());
+        reader.shrink_receive_buffer(4096);
+        reader.send(&[b'x'; 60_000]);
+        assert_valid(&super::read_plain(reader));
+    }
 }
 
 #[test]
