@@ -18,11 +18,17 @@ use crate::actions::{Close, Event, Flow, Owner, Slot};
 use crate::buffer::Output;
 use crate::message::Message;
 use crate::pipeline::NONE;
-use crate::topology::Protocol;
+use crate::topology::{Limits, Protocol};
 use crate::{Engine, Now, reply};
 
 /// Bytes appended at a time to an unfinished request whose length is not known yet.
 const GATHER_STEP: usize = 4 << 10;
+
+/// Unanswered requests that a new client may have. Every reply allows two more, so that the number of replies under way
+/// doubles with each round trip until their size is known.
+const ALLOWANCE_FIRST: u32 = 32;
+/// Weight of a new reply in the smoothed size, as a power of two.
+const SMOOTHING: u32 = 3;
 
 /// What one client owns. A quiet one holds no buffer.
 #[derive(Debug)]
@@ -35,8 +41,11 @@ pub(crate) struct Client {
     /// Oldest and newest unanswered request.
     pub(crate) head: u32,
     pub(crate) tail: u32,
-    /// How many are unanswered.
+    /// How many are unanswered, and how many may be.
     pub(crate) pending: u32,
+    allowance: u32,
+    /// Smoothed size of a reply, in 1/8 bytes.
+    reply_bytes_8: u32,
     /// Bytes in the stash that belong to kept replies.
     pub(crate) stash_live: u32,
     /// Small replies whose turn has not come.
@@ -50,6 +59,10 @@ pub(crate) struct Client {
     reading: Reading,
     /// In the list of connections to flush.
     dirty: bool,
+    /// In the list of clients whose replies are held.
+    pub(crate) held: bool,
+    /// When it was read last, in buckets of the pace.
+    active: u32,
 }
 
 /// What commands changed on this connection.
@@ -101,6 +114,8 @@ impl Client {
             head: NONE,
             tail: NONE,
             pending: 0,
+            allowance: ALLOWANCE_FIRST,
+            reply_bytes_8: 0,
             stash_live: 0,
             stash: Vec::new(),
             kept_bytes: 0,
@@ -109,12 +124,35 @@ impl Client {
             session: Session { id, ..Session::default() },
             reading: Reading::Open,
             dirty: false,
+            held: false,
+            active: 0,
         }
+    }
+
+    /// Whether replies are still to come and nobody waits for the connection to close.
+    pub(crate) fn awaits_more(&self) -> bool {
+        self.head != NONE && self.reading == Reading::Open
     }
 
     /// Reply bytes held for this client.
     fn held_bytes(&self) -> usize {
         self.output.len() + self.stash_live as usize + self.kept_bytes
+    }
+
+    /// A reply of `bytes` was released: more requests may be under way, and their replies will be of about this size.
+    pub(crate) fn note_reply(&mut self, bytes: usize) {
+        self.allowance = self.allowance.saturating_add(2);
+        let bytes =
+            u32::try_from(bytes).unwrap_or(u32::MAX >> SMOOTHING).min(u32::MAX >> SMOOTHING);
+        self.reply_bytes_8 = self.reply_bytes_8 - (self.reply_bytes_8 >> SMOOTHING) + bytes;
+    }
+
+    /// How full its share is: what is held and what will come against `limits`, as a fraction of `1 / parts`.
+    fn exceeds(&self, limits: &Limits, parts: u32) -> bool {
+        let requests_max = self.allowance.min(limits.client_requests_max) / parts;
+        let expected = self.pending as usize * (self.reply_bytes_8 >> SMOOTHING) as usize;
+        self.pending > requests_max.saturating_sub(1)
+            || self.held_bytes() + expected > limits.client_output_bytes_max / parts as usize
     }
 }
 
@@ -151,7 +189,9 @@ impl Engine {
                 return Flow::Pause;
             }
         }
-        let pool = self.clients[c as usize].pool;
+        let client = &mut self.clients[c as usize];
+        client.active = self.pace.note_client(client.active, now);
+        let pool = client.pool;
         if self.pools[pool as usize].pool.protocol == Protocol::Memcached {
             self.answer(c, reply::MEMCACHED);
             self.stop_reading(c, Ending::ByFault);
@@ -250,6 +290,7 @@ impl Engine {
     /// Serves one request, whoever owns its bytes.
     fn request(&mut self, c: u32, request: Message<'_>, args: &[Span], now: Now) {
         self.clients[c as usize].session.greeted = true;
+        self.pace.note_request();
         self.route(c, request, args, now);
     }
 
@@ -342,9 +383,7 @@ impl Engine {
     /// Stops reading a client that has too much unanswered or unsent.
     fn pause_if_full(&mut self, c: u32) {
         let client = &mut self.clients[c as usize];
-        let full = client.pending >= self.limits.client_requests_max
-            || client.held_bytes() > self.limits.client_output_bytes_max;
-        if full && client.reading == Reading::Open {
+        if client.reading == Reading::Open && client.exceeds(&self.limits, 1) {
             client.reading = Reading::Paused;
         }
     }
@@ -352,9 +391,10 @@ impl Engine {
     /// Reads a paused client again once half of its backlog is gone.
     pub(crate) fn resume_if_drained(&mut self, c: u32) {
         let client = &mut self.clients[c as usize];
-        let drained = client.pending <= self.limits.client_requests_max / 2
-            && client.held_bytes() <= self.limits.client_output_bytes_max / 2;
-        if drained && client.reading == Reading::Paused {
+        if client.reading != Reading::Paused {
+            return;
+        }
+        if client.head == NONE && client.output.is_empty() || !client.exceeds(&self.limits, 2) {
             client.reading = Reading::Open;
             self.resumed.push(c);
         }

@@ -1,8 +1,8 @@
 //! Commands over many keys, split into one fragment per shard and merged back into one reply.
 //!
 //! MGET answers in the order of its keys, DEL, UNLINK, TOUCH and EXISTS add up, MSET is OK when all of it is. When a part
-//! fails the client gets one error: the first real error line of a server, else the fault of the first shard without
-//! an answer. The other parts are executed all the same, as in twemproxy 0.5.
+//! fails the client gets one error: the first real error line of a server, else the first cause with a name of the
+//! shards without an answer. The other parts are executed all the same, as in twemproxy 0.5.
 
 use proto::resp::command::{self, Merge};
 use proto::resp::{encode, walk};
@@ -90,9 +90,12 @@ impl Split {
             && !any(|outcome| *outcome == Outcome::Error)
     }
 
-    /// The part whose error the client gets: the server's own words before ours, lower shards first.
+    /// The part whose error the client gets: the server's own words before ours, a cause with a name before the plain
+    /// end of a connection, lower shards first.
     fn failure(&self) -> Option<&Part> {
-        let rank = |part: &&Part| (part.outcome != Outcome::Error, part.shard);
+        let unnamed = Outcome::Fault(fault::UNKNOWN);
+        let rank =
+            |part: &&Part| (part.outcome != Outcome::Error, part.outcome == unnamed, part.shard);
         let failed = |part: &&Part| matches!(part.outcome, Outcome::Error | Outcome::Fault(_));
         self.parts.iter().filter(failed).min_by_key(rank)
     }

@@ -25,6 +25,7 @@ mod introspect;
 mod link;
 mod local;
 mod message;
+mod pace;
 mod pipeline;
 mod pools;
 mod reply;
@@ -46,6 +47,7 @@ use client::{Client, Partial};
 use counters::WorkerCounts;
 use fragment::Split;
 use link::{Break, Link};
+use pace::Pace;
 use pipeline::Requests;
 use pools::PoolState;
 use topology::{Limits, Topology};
@@ -91,6 +93,7 @@ pub struct Engine {
     counts: Arc<WorkerCounts>,
     environment: Arc<dyn Environment>,
     random: Random,
+    pace: Pace,
     /// No timeout can pass before this moment, µs; `u64::MAX` for none.
     deadline: u64,
     last_client_id: u64,
@@ -153,6 +156,7 @@ impl Engine {
             counts: Arc::default(),
             environment,
             random: Random(identity.seed | 1),
+            pace: Pace::default(),
             deadline: u64::MAX,
             last_client_id: 0,
             client_id_first: u64::from(identity.worker),
@@ -179,6 +183,7 @@ impl Engine {
 
     /// Bytes arrived on a connection; all of them are taken.
     pub fn received(&mut self, slot: Slot, bytes: &[u8], now: Now) -> Flow {
+        self.pace.is_busy = true;
         match self.slots.owner(slot) {
             Owner::Client(c) => self.client_received(c, bytes, now),
             Owner::Link(l) => {
@@ -232,16 +237,17 @@ impl Engine {
         }
     }
 
-    /// End of a turn: timeouts, and the earlier bytes of clients that may be read again.
+    /// End of a turn: timeouts, the earlier bytes of clients that may be read again, and replies held long enough.
     pub fn turn(&mut self, now: Now) {
         self.expire(now);
         self.serve_resumed(now);
+        self.release_held(now);
         self.counts.buffered_bytes.set(self.buffers.lent() as u64);
     }
 
     /// When [`Engine::turn`] must be called at the latest, monotonic µs.
     pub fn deadline(&self) -> Option<u64> {
-        if !self.resumed.is_empty() {
+        if !self.resumed.is_empty() || self.is_holding() {
             return Some(0);
         }
         (self.deadline != u64::MAX).then_some(self.deadline)

@@ -95,6 +95,8 @@ pub(crate) struct Link {
     opened_at: u64,
     /// When the server sent something for the last time, or began to be late.
     heard_at: u64,
+    /// When it began to be late.
+    late_since: u64,
     dirty: bool,
 }
 
@@ -152,6 +154,7 @@ impl Engine {
             opened: self.last_event,
             opened_at: now.mono_us,
             heard_at: now.mono_us,
+            late_since: 0,
             dirty: false,
         });
         self.pools[pool as usize].servers[server as usize].links[lane as usize] = l;
@@ -374,6 +377,7 @@ impl Engine {
             reply.discard(&mut self.buffers);
             return true;
         }
+        self.pace.note_round_trip(owed.at, now);
         if self.requests[owed.request as usize].client != NONE {
             counts.responses.add(1);
             counts.response_bytes.add(reply.bytes().len() as u64);
@@ -560,7 +564,8 @@ impl Engine {
         if link.late == 0 {
             return next;
         }
-        let silent_at = link.heard_at + timeout_us;
+        // A server that never catches up counts as silent: what it sends may not be what it owes.
+        let silent_at = (link.heard_at + timeout_us).min(link.late_since + 2 * timeout_us);
         if now.mono_us >= silent_at || link.late > LATE_MAX {
             self.break_link(l, Break::Silent, now);
             return None;
@@ -580,6 +585,7 @@ impl Engine {
             let (request, fragment) = (std::mem::replace(&mut owed.request, NONE), owed.fragment);
             if link.late == 0 {
                 link.heard_at = now.mono_us;
+                link.late_since = now.mono_us;
             }
             link.late += 1;
             let (pool, server) = (link.pool, link.server);

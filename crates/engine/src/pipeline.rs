@@ -104,8 +104,9 @@ impl Engine {
             return;
         }
         let client = &mut self.clients[c as usize];
+        let bytes = reply.bytes().len();
         reply.push_to(&mut client.output, &mut self.buffers);
-        client.pop_head(self.requests.remove(r as usize).next);
+        client.pop_head(self.requests.remove(r as usize).next, bytes);
         self.release(c);
     }
 
@@ -124,6 +125,7 @@ impl Engine {
     fn release(&mut self, c: u32) {
         let client = &mut self.clients[c as usize];
         while client.head != NONE {
+            let before = client.output.len();
             let request = &mut self.requests[client.head as usize];
             match &mut request.reply {
                 Reply::Awaited => break,
@@ -155,10 +157,12 @@ impl Engine {
                 }
             }
             let next = self.requests.remove(client.head as usize).next;
-            client.pop_head(next);
+            client.pop_head(next, client.output.len() - before);
         }
         client.trim_stash(&mut self.buffers);
-        self.flush_client(c);
+        if !self.hold(c) {
+            self.flush_client(c);
+        }
         self.resume_if_drained(c);
     }
 
@@ -241,8 +245,9 @@ impl Engine {
 }
 
 impl Client {
-    /// The oldest request has been answered.
-    fn pop_head(&mut self, next: u32) {
+    /// The oldest request has been answered with `bytes` bytes.
+    fn pop_head(&mut self, next: u32, bytes: usize) {
+        self.note_reply(bytes);
         self.head = next;
         if next == NONE {
             self.tail = NONE;

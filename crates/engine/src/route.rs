@@ -216,13 +216,6 @@ impl Engine {
         let mut split = self.spare_splits.pop().unwrap_or_else(|| Split::new(kind));
         split.reuse(kind);
         self.group_keys(c, &mut split, request.bytes(), args);
-        if let [only] = &split.parts[..] {
-            let shard = only.shard;
-            split.parts.clear();
-            split.order.clear();
-            self.spare_splits.push(split);
-            return self.forward(c, shard, request, now);
-        }
         split.open_all();
         let s = self.splits.insert(split) as u32;
         let r = self.await_split(c, s);

@@ -234,7 +234,7 @@ fn the_code_map_is_the_tree() {
                 file.strip_prefix(&folder).expect("inside").to_str().expect("UTF-8").to_owned();
             let is_mapped =
                 |entry: &&str| *entry == path || entry.ends_with('/') && path.starts_with(entry);
-            if !mapped.iter().any(|entry| is_mapped(&entry)) {
+            if !mapped.iter().any(is_mapped) {
                 faults.push(format!("{name}: {path} has no line"));
             }
         }

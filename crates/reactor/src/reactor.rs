@@ -38,6 +38,17 @@ pub struct Reactor<C: Core> {
     sockets: Sockets,
 }
 
+/// Lets this thread sleep for as long as it asks: the system rounds up by its timer slack, 50 µs by default, which is
+/// as long as a whole window.
+#[cfg(target_os = "linux")]
+fn sharpen_sleep() {
+    // Where it is refused, windows are longer than asked for, that is all.
+    let _ = rustix::thread::set_current_timer_slack(std::num::NonZero::new(1));
+}
+
+#[cfg(not(target_os = "linux"))]
+fn sharpen_sleep() {}
+
 impl<C: Core> Reactor<C> {
     /// An empty reactor.
     ///
@@ -63,6 +74,7 @@ impl<C: Core> Reactor<C> {
     /// # Errors
     /// When the event queue itself fails; no fault of a peer and no shortage ends the loop.
     pub fn run(&mut self, core: &mut C) -> io::Result<()> {
+        sharpen_sleep();
         self.sockets.execute(core, self.clock.now());
         while core.running() {
             self.turn(core)?;
@@ -94,7 +106,7 @@ impl<C: Core> Reactor<C> {
     }
 
     /// Waits for readiness, for as long as nothing is due, and through the core's window for more of it.
-    fn gather(&mut self, core: &C) -> io::Result<(Readiness, Now)> {
+    fn gather(&mut self, core: &mut C) -> io::Result<(Readiness, Now)> {
         let timeout = self.timeout(core);
         let first = self.wait(timeout)?;
         let now = self.clock.now();

@@ -145,7 +145,7 @@ pub trait Core {
 
     /// How long to sleep after the first readiness of a turn so that more work gathers; zero for not at all. Asked
     /// once per turn that begins with readiness.
-    fn window(&self, _now: Now) -> Duration {
+    fn window(&mut self, _now: Now) -> Duration {
         Duration::ZERO
     }
 

@@ -116,6 +116,8 @@ pub struct Limits {
     pub client_requests_max: u32,
     /// Ceiling on buffered bytes of one worker; above it requests are refused with an error. 0 for none.
     pub worker_memory_bytes_max: usize,
+    /// Longest wait for more work in a turn under load, µs; 0 never waits.
+    pub window_us_max: u64,
 }
 
 impl Default for Limits {
@@ -124,6 +126,7 @@ impl Default for Limits {
             client_output_bytes_max: 1 << 20,
             client_requests_max: 4096,
             worker_memory_bytes_max: 0,
+            window_us_max: 100,
         }
     }
 }

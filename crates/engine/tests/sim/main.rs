@@ -11,10 +11,12 @@
 //! many more than usual, `SIM_FIRST=100000` begins with another seed.
 
 mod client;
+mod directed;
 mod keyspace;
 mod network;
 mod random;
 mod reactor;
+mod rig;
 mod scenario;
 mod server;
 mod truth;
@@ -27,7 +29,7 @@ use reactor::Defect;
 use truth::Tally;
 
 /// Seeds of a normal run.
-const SEEDS: u64 = 256;
+const SEEDS: u64 = 1024;
 
 #[test]
 fn every_seed_ends_with_each_request_answered_once_in_order_and_right() {

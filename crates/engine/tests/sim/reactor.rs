@@ -156,6 +156,8 @@ impl Worker {
 
     /// One turn of the loop.
     pub(crate) fn turn(&mut self, network: &mut Network, random: &mut Random, now_us: u64) {
+        // Time passes anyway.
+        let _ = self.engine.window_us(now(now_us));
         while let Some(event) = self.mail.pop_front() {
             self.engine.heed(&event, now(now_us));
             self.rearrange(network, now_us);

@@ -124,6 +124,10 @@ impl Scenario {
             faults.mutes = 0;
         }
         let big = random.chance(1, 8);
+        let grain = draw_grain(random, big);
+        let room = if big { 65_536 } else { random.pick(&[7, 64, 1_000, 4_096, 65_536]) };
+        // Byte by byte, large values take for ever.
+        let fine = room.min(grain.read_max).min(grain.write_max) < 100;
         Scenario {
             pool,
             limits: draw_limits(random),
@@ -131,9 +135,13 @@ impl Scenario {
             clients: random.within(1..=10) as u32,
             requests: random.within(1..=if big { 12 } else { 60 }) as u32,
             depth: random.pick(&[1, 2, 8, 40, 200]),
-            room: if big { 65_536 } else { random.pick(&[7, 64, 1_000, 4_096, 65_536]) },
-            grain: draw_grain(random, big),
-            value_max: if big { 200_000 } else { random.pick(&[8, 40, 300, 3_000, 9_000]) },
+            room,
+            grain,
+            value_max: match (big, fine) {
+                (true, _) => 200_000,
+                (false, true) => random.pick(&[8, 40, 300]),
+                (false, false) => random.pick(&[40, 300, 3_000, 9_000]),
+            },
             keys_max: if big { 4 } else { random.pick(&[2, 5, 12, 40]) },
             faults,
         }
@@ -172,6 +180,7 @@ fn draw_limits(random: &mut Random) -> Limits {
         client_output_bytes_max: random.pick(&[1, 500, 20_000, 1 << 20]),
         client_requests_max: random.pick(&[1, 2, 3, 16, 4_096]),
         worker_memory_bytes_max: random.pick(&[0, 0, 0, 0, 0, 30_000, 300_000]),
+        window_us_max: 100,
     }
 }
 

@@ -295,7 +295,7 @@ fn hash_tag(text: &str) -> Result<HashTag, Problem> {
 }
 
 /// Keys of `global:`, in the order of the manual.
-pub const GLOBAL_KEYS: [Key<Global>; 12] = [
+pub const GLOBAL_KEYS: [Key<Global>; 13] = [
     Key {
         name: "workers",
         takes: "number or auto",
@@ -342,11 +342,22 @@ pub const GLOBAL_KEYS: [Key<Global>; 12] = [
         show: |global| bare(global.client_requests_max),
     },
     Key {
+        name: "batch_window_us",
+        takes: "microseconds, at most 1000",
+        default: "100",
+        since: Since::Nutcracker,
+        doc: "Under load, a worker waits up to half a round trip to its servers, and never longer than this, so that one read and one write serve many clients. It never waits at low load. 0 switches the wait off.",
+        set: |global, text, _| {
+            value::number_up_to(text, 1000).map(|us| global.batch_window_us = us.into())
+        },
+        show: |global| bare(global.batch_window_us),
+    },
+    Key {
         name: "reload_on_hup",
         takes: BOOL,
         default: "true",
         since: Since::Nutcracker,
-        doc: "Whether SIGHUP reloads this file besides reopening the log. `false` is how twemproxy 0.5 behaves.",
+        doc: "Whether SIGHUP is to reload this file besides reopening the log. Read and kept, but this version only reopens the log, as twemproxy 0.5 does.",
         set: |global, text, _| boolean(text).map(|on| global.reload_on_hup = on),
         show: |global| bare(global.reload_on_hup),
     },

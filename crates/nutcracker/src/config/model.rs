@@ -31,6 +31,8 @@ pub struct Global {
     pub client_output_bytes_max: u64,
     /// A client with more unanswered requests than this is not read any further.
     pub client_requests_max: u32,
+    /// Longest wait for more work in a turn under load, 0 for none.
+    pub batch_window_us: u64,
     /// Whether SIGHUP also reloads the configuration.
     pub reload_on_hup: bool,
     /// How long an orderly stop waits for what is in flight.
@@ -57,6 +59,7 @@ impl Default for Global {
             max_memory_bytes: 0,
             client_output_bytes_max: limits.client_output_bytes_max as u64,
             client_requests_max: limits.client_requests_max,
+            batch_window_us: limits.window_us_max,
             reload_on_hup: true,
             drain_timeout: Duration::from_secs(10),
             stats_addr: None,
@@ -166,6 +169,7 @@ impl Global {
             client_output_bytes_max: saturate(self.client_output_bytes_max),
             client_requests_max: self.client_requests_max,
             worker_memory_bytes_max: saturate(share),
+            window_us_max: self.batch_window_us,
         }
     }
 }

@@ -27,6 +27,18 @@ pub(super) fn number_from(text: &str, least: u32) -> Result<u32, Problem> {
     }
 }
 
+/// As [`number`], and not above `most`.
+pub(super) fn number_up_to(text: &str, most: u32) -> Result<u32, Problem> {
+    match cli::decimal(text.as_bytes()) {
+        Some(number) if number <= most => Ok(number),
+        _ => Err(Problem::Value {
+            found: text.to_owned(),
+            expected: format!("a whole number from 0 to {most}"),
+            fix: String::from("write digits only, without sign, unit, blank or decimal point"),
+        }),
+    }
+}
+
 /// A [`number`] of milliseconds.
 pub(super) fn milliseconds(text: &str) -> Result<Duration, Problem> {
     number(text).map(|ms| Duration::from_millis(u64::from(ms)))

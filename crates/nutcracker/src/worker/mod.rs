@@ -16,6 +16,7 @@ mod report;
 use std::io::{self, IoSlice};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use engine::counters::WorkerCounts;
 use engine::topology::Topology;
@@ -429,6 +430,10 @@ impl Core for WorkerCore {
 
     fn deadline(&self) -> Option<u64> {
         [self.engine.deadline(), self.draining_until_us].into_iter().flatten().min()
+    }
+
+    fn window(&mut self, at: Now) -> Duration {
+        Duration::from_micros(self.engine.window_us(now(at)))
     }
 
     fn running(&self) -> bool {

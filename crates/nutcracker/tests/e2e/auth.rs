@@ -117,7 +117,8 @@ fn a_database_that_cannot_be_selected_never_sends_data_to_another() {
     }
     let mut direct = server.client();
     assert_eq!(direct.call(&["DBSIZE"]), Reply::Integer(0));
-    assert!(proxy.log().contains("SELECT 9999"), "the log names the refused SELECT");
+    let log = proxy.log();
+    assert!(log.contains("SELECT") && log.contains("9999"), "the log names the refused SELECT");
 }
 
 #[test]

@@ -191,7 +191,7 @@ impl Core for Probe {
         self.due_us
     }
 
-    fn window(&self, _now: Now) -> Duration {
+    fn window(&mut self, _now: Now) -> Duration {
         self.window
     }
 

@@ -1,0 +1,189 @@
+//! When to wait for more work: one read, one server write and one server read then serve many clients.
+//!
+//! Two delays, both only while there is plenty to do. A *window* after the first readiness of a turn, scaled to the
+//! servers' round trip, opens when many clients are active and another request is due within it. And a client's replies
+//! are *held* while more of its pipeline is about to be answered, for as long as every turn brings something.
+
+use crate::{Engine, Now};
+
+/// Clients that must have been active within [`BUCKET_US`] for the window to open. Fewer, and the wait would only add
+/// latency: most of them are waiting for us.
+const ACTIVE_CLIENTS_MIN: u32 = 12;
+/// How long activity is counted together: about a millisecond, a power of two to divide cheaply.
+const BUCKET_US: u64 = 1024;
+/// Replies are held no longer than this.
+const HOLD_US_MAX: u64 = 200;
+/// A client with more unsent bytes than this is flushed.
+const HOLD_BYTES_MAX: usize = 16 << 10;
+/// Weight of a new sample in the round trip, as a power of two.
+const SMOOTHING: u32 = 3;
+
+/// How much is going on in this worker.
+#[derive(Debug, Default)]
+pub(crate) struct Pace {
+    /// Number of the running bucket.
+    bucket: u64,
+    clients: u32,
+    requests: u32,
+    /// The same of the bucket before.
+    clients_before: u32,
+    requests_before: u32,
+    /// Smoothed time from queueing a request to its reply, without the window, in 1/8 µs.
+    round_trip_8: u64,
+    /// The window asked for last, µs.
+    window_us: u64,
+    /// Something was received since the last turn.
+    pub(crate) is_busy: bool,
+    /// Clients whose replies are held, and since when.
+    held: Vec<u32>,
+    held_since: u64,
+}
+
+impl Pace {
+    /// Counts a read from a client that was last active in bucket `last`; returns the bucket to remember.
+    pub(crate) fn note_client(&mut self, last: u32, now: Now) -> u32 {
+        self.roll(now.mono_us / BUCKET_US);
+        let bucket = self.bucket as u32;
+        if last != bucket {
+            self.clients += 1;
+        }
+        bucket
+    }
+
+    pub(crate) fn note_request(&mut self) {
+        self.requests += 1;
+    }
+
+    /// A reply came for a request queued at `queued_at`.
+    pub(crate) fn note_round_trip(&mut self, queued_at: u64, now: Now) {
+        let sample = (now.mono_us - queued_at).saturating_sub(self.window_us);
+        self.round_trip_8 = self.round_trip_8 - (self.round_trip_8 >> SMOOTHING) + sample;
+    }
+
+    fn roll(&mut self, bucket: u64) {
+        if bucket == self.bucket {
+            return;
+        }
+        let is_next = bucket == self.bucket + 1;
+        self.clients_before = if is_next { self.clients } else { 0 };
+        self.requests_before = if is_next { self.requests } else { 0 };
+        self.clients = 0;
+        self.requests = 0;
+        self.bucket = bucket;
+    }
+
+    /// How long to wait for more work in this turn, at most `max_us`; 0 at low load.
+    fn window(&mut self, max_us: u64, now: Now) -> u64 {
+        self.roll(now.mono_us / BUCKET_US);
+        let clients = self.clients.max(self.clients_before);
+        let requests = u64::from(self.requests.max(self.requests_before));
+        let window_us = (self.round_trip_8 >> (SMOOTHING + 1)).min(max_us);
+        let expected = requests * window_us / BUCKET_US;
+        self.window_us = if clients >= ACTIVE_CLIENTS_MIN && expected >= 1 { window_us } else { 0 };
+        self.window_us
+    }
+}
+
+impl Engine {
+    /// How long the reactor should wait after the first readiness of a turn, µs; 0 for not at all.
+    pub fn window_us(&mut self, now: Now) -> u64 {
+        match self.limits.window_us_max {
+            0 => 0,
+            max_us => self.pace.window(max_us, now),
+        }
+    }
+
+    /// Holds the replies of a client that waits for more of them. False when they have to go now.
+    pub(crate) fn hold(&mut self, c: u32) -> bool {
+        let client = &mut self.clients[c as usize];
+        if !client.awaits_more() || client.output.len() >= HOLD_BYTES_MAX {
+            return false;
+        }
+        if !client.held {
+            client.held = true;
+            self.pace.held.push(c);
+        }
+        true
+    }
+
+    /// Lets held replies go when a turn brought nothing, or after a while.
+    pub(crate) fn release_held(&mut self, now: Now) {
+        let was_busy = std::mem::take(&mut self.pace.is_busy);
+        if self.pace.held.is_empty() {
+            self.pace.held_since = now.mono_us;
+            return;
+        }
+        if was_busy && now.mono_us < self.pace.held_since + HOLD_US_MAX {
+            return;
+        }
+        let mut held = std::mem::take(&mut self.pace.held);
+        for c in held.drain(..) {
+            if let Some(client) = self.clients.get_mut(c as usize) {
+                client.held = false;
+                self.flush_client(c);
+            }
+        }
+        self.pace.held = held;
+        self.pace.held_since = now.mono_us;
+    }
+
+    /// Whether replies are held, so that the next turn must not be waited for.
+    pub(crate) fn is_holding(&self) -> bool {
+        !self.pace.held.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(mono_us: u64) -> Now {
+        Now { mono_us, wall_us: 0 }
+    }
+
+    /// Activity of `clients` clients with `requests` requests in the bucket before time 10 * BUCKET_US.
+    fn pace(clients: u32, requests: u32, round_trip_us: u64) -> Pace {
+        let mut pace = Pace::default();
+        for _ in 0..100 {
+            pace.note_round_trip(0, at(round_trip_us));
+        }
+        for _ in 0..clients {
+            pace.note_client(0, at(9 * BUCKET_US));
+        }
+        (0..requests).for_each(|_| pace.note_request());
+        pace
+    }
+
+    #[test]
+    fn the_window_is_half_a_round_trip_and_bounded() {
+        let window = |round_trip| pace(50, 200, round_trip).window(100, at(10 * BUCKET_US));
+        assert!((18..=20).contains(&window(40)));
+        assert_eq!(window(4000), 100);
+    }
+
+    #[test]
+    fn few_clients_open_no_window_however_many_requests_they_pipeline() {
+        assert_eq!(pace(11, 10_000, 100).window(100, at(10 * BUCKET_US)), 0);
+    }
+
+    #[test]
+    fn no_window_when_nothing_more_is_expected_within_it() {
+        assert_eq!(pace(12, 12, 40).window(100, at(10 * BUCKET_US)), 0);
+        assert_ne!(pace(60, 60, 40).window(100, at(10 * BUCKET_US)), 0);
+    }
+
+    #[test]
+    fn activity_is_forgotten_after_a_quiet_bucket() {
+        assert_eq!(pace(50, 200, 40).window(100, at(12 * BUCKET_US)), 0);
+    }
+
+    #[test]
+    fn the_window_does_not_feed_itself() {
+        let mut pace = pace(50, 200, 40);
+        let first = pace.window(100, at(10 * BUCKET_US));
+        for _ in 0..100 {
+            pace.note_round_trip(0, at(40 + first));
+        }
+        assert!(pace.window(100, at(10 * BUCKET_US)) <= first + 1);
+    }
+}

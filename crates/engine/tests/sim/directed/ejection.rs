@@ -1,0 +1,213 @@
+//! Servers that leave the ring and return.
+
+use std::time::Duration;
+
+use engine::Event;
+use engine::topology::{Ejection, Pool};
+
+use super::{REFUSED, ejecting_pool};
+use crate::network::Door;
+use crate::rig::{Rig, bulk, command};
+use crate::scenario::pool;
+
+const DOWN: Door = Door::Refuses(engine::fault::CONNECTION_REFUSED);
+
+fn get(key: &str) -> String {
+    command(&["get", key])
+}
+
+fn ejections(rig: &mut Rig) -> usize {
+    rig.events().iter().filter(|event| matches!(event, Event::Ejected { .. })).count()
+}
+
+#[test]
+fn after_the_limit_of_failures_a_servers_keys_go_to_the_others() {
+    let mut rig = Rig::new(ejecting_pool(2, 2));
+    let (client, key) = (rig.client(), rig.key(0, 0));
+    rig.set_door(0, DOWN);
+    rig.send(client, get(&key));
+    assert_eq!(rig.read(client), REFUSED);
+    assert_eq!(ejections(&mut rig), 0);
+    rig.send(client, get(&key));
+    assert_eq!(rig.read(client), REFUSED);
+    assert_eq!(ejections(&mut rig), 1);
+    rig.send(client, get(&key));
+    let other = rig.server(1);
+    assert_eq!(rig.read(other), get(&key));
+    let counts = &rig.worker.counts.pools[0];
+    assert_eq!(counts.server_ejects.value(), 1);
+    assert!(counts.servers[0].server_ejected_at.value() > 0);
+}
+
+#[test]
+fn a_reply_resets_the_count_of_failures() {
+    let mut rig = Rig::new(ejecting_pool(1, 2));
+    let client = rig.client();
+    for _ in 0..5 {
+        rig.send(client, get("a") + &get("b"));
+        let server = rig.server(0);
+        rig.send(server, bulk("a"));
+        rig.reset(server);
+    }
+    let events = rig.events();
+    let count = |wanted: fn(&Event) -> bool| events.iter().filter(|event| wanted(event)).count();
+    assert_eq!(count(|event| matches!(event, Event::Failed { .. })), 5);
+    assert_eq!(count(|event| matches!(event, Event::Replied { .. })), 4);
+    assert_eq!(count(|event| matches!(event, Event::Ejected { .. })), 0);
+}
+
+#[test]
+fn an_ejected_server_returns_with_the_first_request_after_its_time() {
+    let mut rig = Rig::new(ejecting_pool(2, 1));
+    let (client, key) = (rig.client(), rig.key(0, 0));
+    rig.set_door(0, DOWN);
+    rig.send(client, get(&key));
+    rig.set_door(0, Door::Open(0));
+    rig.pass_ms(1_000);
+    rig.send(client, get(&key));
+    let other = rig.server(1);
+    assert_eq!(rig.read(other), get(&key));
+    rig.events();
+    rig.pass(1);
+    assert_eq!(rig.events(), [], "nothing happens without a request");
+    rig.send(client, get(&key));
+    assert_eq!(rig.events(), [Event::Restored { pool: 0, servers: 1 }]);
+    let returned = rig.server(0);
+    assert_eq!(rig.read(returned), get(&key));
+}
+
+#[test]
+fn a_server_that_stays_down_is_ejected_again_and_again() {
+    let mut rig = Rig::new(ejecting_pool(2, 2));
+    let (client, key) = (rig.client(), rig.key(0, 0));
+    rig.set_door(0, DOWN);
+    for _ in 0..3 {
+        for _ in 0..2 {
+            rig.send(client, get(&key));
+            assert_eq!(rig.read(client), REFUSED);
+        }
+        assert_eq!(ejections(&mut rig), 1);
+        rig.pass(1_000_001);
+    }
+}
+
+#[test]
+fn with_every_server_ejected_requests_are_refused_without_an_attempt() {
+    let mut rig = Rig::new(ejecting_pool(2, 1));
+    let client = rig.client();
+    let (a, b) = (rig.key(0, 0), rig.key(1, 0));
+    rig.set_door(0, DOWN);
+    rig.set_door(1, DOWN);
+    rig.send(client, get(&a));
+    rig.pass_ms(300);
+    // The pool is down to its second server.
+    rig.send(client, get(&a));
+    assert_eq!(rig.read(client), REFUSED.repeat(2));
+    assert_eq!(ejections(&mut rig), 2);
+    let before = rig.worker.counts.total_connections.value();
+    rig.pass_ms(700);
+    rig.send(client, get(&b) + &command(&["mget", &a, &b]) + &command(&["lolwut"]));
+    assert_eq!(rig.read(client), REFUSED.repeat(3));
+    assert_eq!(rig.worker.counts.total_connections.value(), before);
+    rig.send(client, command(&["ping"]));
+    assert_eq!(rig.read(client), "+PONG\r\n");
+    rig.set_door(0, Door::Open(0));
+    rig.pass(1);
+    rig.send(client, get(&b));
+    let first = rig.server(0);
+    assert_eq!(rig.read(first), get(&b), "only the first server's time has come");
+}
+
+#[test]
+fn a_retry_timeout_of_zero_ejects_and_returns_at_once() {
+    let ejection = Ejection { failure_limit: 1, retry_timeout: Duration::ZERO };
+    let mut rig = Rig::new(Pool { ejection: Some(ejection), ..pool(2) });
+    let (client, key) = (rig.client(), rig.key(0, 0));
+    rig.set_door(0, DOWN);
+    for n in 1..4 {
+        rig.send(client, get(&key));
+        assert_eq!(rig.read(client), REFUSED);
+        assert_eq!(rig.worker.counts.pools[0].server_ejects.value(), n);
+    }
+}
+
+#[test]
+fn requests_under_way_at_an_ejected_server_complete() {
+    let mut rig = Rig::new(Pool { server_connections: 2, ..ejecting_pool(2, 1) });
+    let (a, b, key) = (rig.client(), rig.client(), rig.key(0, 0));
+    rig.send(a, get(&key));
+    rig.send(b, get(&key));
+    let (first, second) = (rig.server(0), rig.server(0));
+    rig.reset(first);
+    assert_eq!(ejections(&mut rig), 1);
+    rig.send(second, bulk("alive"));
+    assert_eq!(rig.read(b), bulk("alive"));
+    rig.send(b, get(&key));
+    let other = rig.server(1);
+    assert_eq!(rig.read(other), get(&key));
+}
+
+#[test]
+fn only_loading_counts_as_a_failure_and_every_error_is_forwarded() {
+    let mut rig = Rig::new(ejecting_pool(2, 2));
+    let (client, key) = (rig.client(), rig.key(0, 0));
+    rig.send(client, get(&key));
+    let server = rig.server(0);
+    rig.send(server, bulk("a"));
+    rig.read(client);
+    let errors = ["-OOM no\r\n", "-BUSY no\r\n", "-READONLY no\r\n", "-LOADINGS\r\n", "-x\r\n"];
+    for line in errors {
+        rig.send(client, get(&key));
+        rig.send(server, line);
+        assert_eq!(rig.read(client), line);
+    }
+    assert_eq!(rig.events(), []);
+    let loading = "-LOADING Redis is loading the dataset in memory\r\n";
+    for failures in 1..=2 {
+        rig.send(client, get(&key));
+        rig.pass(1);
+        rig.send(server, loading);
+        assert_eq!(rig.read(client), loading);
+        assert_eq!(ejections(&mut rig), failures / 2);
+    }
+    assert!(!rig.is_closed(server));
+}
+
+#[test]
+fn workers_heed_what_others_learn() {
+    let mut rig = Rig::new(ejecting_pool(2, 2));
+    let (client, key) = (rig.client(), rig.key(0, 0));
+    let now = engine::Now { mono_us: rig.now, wall_us: 0 };
+    rig.worker.engine.heed(&Event::Failed { pool: 0, server: 0 }, now);
+    rig.set_door(0, DOWN);
+    rig.send(client, get(&key));
+    assert_eq!(rig.read(client), REFUSED);
+    assert_eq!(ejections(&mut rig), 1, "one failure here, one elsewhere");
+    let elsewhere = Event::Ejected { pool: 0, server: 1, retry_at: 500_000 };
+    rig.worker.engine.heed(&elsewhere, now);
+    rig.send(client, get(&key));
+    assert_eq!(rig.read(client), REFUSED);
+    assert_eq!(rig.worker.counts.pools[0].server_ejects.value(), 1, "counted where it happened");
+    rig.pass(500_001);
+    rig.send(client, get(&key));
+    let returned = rig.server(1);
+    assert_eq!(rig.read(returned), get(&key));
+    rig.worker.engine.heed(&Event::Failed { pool: 0, server: 1 }, now);
+    rig.worker.engine.heed(&Event::Replied { pool: 0, server: 1 }, now);
+    rig.reset(returned);
+    assert_eq!(ejections(&mut rig), 0, "a reply elsewhere resets the count here");
+}
+
+#[test]
+fn events_about_servers_that_do_not_exist_are_ignored() {
+    let mut rig = Rig::new(ejecting_pool(1, 1));
+    let now = engine::Now { mono_us: 0, wall_us: 0 };
+    for (pool, server) in [(0, 9), (9, 0)] {
+        rig.worker.engine.heed(&Event::Failed { pool, server }, now);
+        rig.worker.engine.heed(&Event::Replied { pool, server }, now);
+        rig.worker.engine.heed(&Event::Ejected { pool, server, retry_at: 1 }, now);
+    }
+    let client = rig.client();
+    rig.send(client, get("a"));
+    rig.server(0);
+}

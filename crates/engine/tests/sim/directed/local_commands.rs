@@ -1,0 +1,187 @@
+//! Commands the proxy answers itself, to the byte.
+
+use engine::Event;
+use engine::topology::Pool;
+
+use crate::rig::{Rig, bulk, command};
+use crate::scenario::pool;
+
+/// What a fresh client of `pool` gets for each request, one after the other.
+fn answers(pool: Pool, requests: &[&[&str]]) -> Vec<String> {
+    let mut rig = Rig::new(pool);
+    let client = rig.client();
+    let answers = requests
+        .iter()
+        .map(|words| {
+            rig.send(client, command(words));
+            rig.read(client)
+        })
+        .collect();
+    assert!(rig.nobody_connects_to(0));
+    rig.assert_at_rest();
+    answers
+}
+
+fn answer(words: &[&str]) -> String {
+    answers(pool(1), &[words]).remove(0)
+}
+
+#[test]
+fn the_commands_of_connections_are_answered_as_redis_would() {
+    assert_eq!(answer(&["PING"]), "+PONG\r\n");
+    assert_eq!(answer(&["ping", "hello"]), bulk("hello"));
+    assert_eq!(answer(&["echo", "a 20 byte long text."]), bulk("a 20 byte long text."));
+    assert_eq!(answer(&["select", "0"]), "+OK\r\n");
+    assert_eq!(answer(&["select", "x"]), "-ERR value is not an integer or out of range\r\n");
+    assert!(answer(&["select", "5"]).starts_with("-ERR "));
+    assert_eq!(answer(&["client", "setname", "worker-1"]), "+OK\r\n");
+    assert_eq!(answer(&["client", "getname"]), "$-1\r\n");
+    assert_eq!(answer(&["client", "setinfo", "lib-name", "x"]), "+OK\r\n");
+    assert_eq!(answer(&["reset"]), "+RESET\r\n");
+    assert!(answer(&["client", "id"]).starts_with(':'));
+    assert!(answer(&["command"]).starts_with('*'));
+    assert!(answer(&["command", "docs"]).starts_with('*'));
+    assert!(answer(&["command", "count"]).starts_with(':'));
+    assert_eq!(answer(&["info"]), bulk("# Simulated\r\n"));
+    assert_eq!(answer(&["info", "server"]), bulk("# Simulated\r\nserver"));
+    assert_eq!(
+        answer(&["command", "getkeys", "mset", "a", "1", "b", "2"]),
+        "*2\r\n$1\r\na\r\n$1\r\nb\r\n"
+    );
+}
+
+#[test]
+fn time_is_that_of_the_wall_clock() {
+    let mut rig = Rig::new(pool(1));
+    rig.pass(1_500_000);
+    let client = rig.client();
+    rig.send(client, command(&["time"]));
+    assert_eq!(rig.read(client), "*2\r\n$10\r\n1700000001\r\n$6\r\n500000\r\n");
+}
+
+#[test]
+fn a_name_is_kept_and_reset_forgets_it() {
+    let requests: [&[&str]; 4] =
+        [&["client", "setname", "me"], &["client", "getname"], &["reset"], &["client", "getname"]];
+    let answers = answers(pool(1), &requests);
+    assert_eq!(answers[1], bulk("me"));
+    assert_eq!(answers[3], "$-1\r\n");
+}
+
+#[test]
+fn unknown_commands_and_wrong_arities_are_answered_and_the_connection_stays() {
+    let mut rig = Rig::new(pool(1));
+    let client = rig.client();
+    rig.send(client, command(&["nonsense", "a", "b"]) + &command(&["ping"]));
+    let text = "-ERR unknown command 'nonsense', with args beginning with: 'a' 'b' \r\n";
+    assert_eq!(rig.read(client), format!("{text}+PONG\r\n"));
+    assert!(matches!(rig.events()[..], [Event::UnknownCommand { .. }]));
+    for words in [&["mget"][..], &["mset", "a"], &["mset", "a", "b", "c"], &["get"], &["set", "a"]]
+    {
+        let text = format!("-ERR wrong number of arguments for '{}' command\r\n", words[0]);
+        rig.send(client, command(words) + &command(&["ping"]));
+        assert_eq!(rig.read(client), text + "+PONG\r\n");
+    }
+    assert!(rig.nobody_connects_to(0));
+}
+
+#[test]
+fn what_needs_a_session_is_refused_and_the_connection_stays() {
+    let requests: [&[&str]; 5] =
+        [&["multi"], &["exec"], &["subscribe", "a"], &["blpop", "a", "0"], &["ping"]];
+    let answers = answers(pool(1), &requests);
+    for (words, answer) in requests.iter().zip(&answers).take(4) {
+        let text =
+            format!("-ERR command '{}' is not supported through this proxy yet\r\n", words[0]);
+        assert_eq!(*answer, text);
+    }
+    assert_eq!(answers[4], "+PONG\r\n");
+}
+
+#[test]
+fn a_pool_without_a_password_says_so() {
+    let text = "-ERR Client sent AUTH, but no password is set\r\n";
+    assert_eq!(answer(&["auth", "x"]), text);
+    assert_eq!(answer(&["auth", "default", "x"]), text);
+}
+
+#[test]
+fn nothing_is_served_before_the_right_password_or_after_a_wrong_one() {
+    let pool = Pool { redis_auth: Some(b"secret"[..].into()), ..pool(1) };
+    let no_auth = "-NOAUTH Authentication required\r\n";
+    let steps: [(&[&str], &str); 11] = [
+        (&["ping"], no_auth),
+        (&["get", "a"], no_auth),
+        (&["mget", "a", "b"], no_auth),
+        (&["auth", "wrong"], "-ERR invalid password\r\n"),
+        (&["auth", "secret"], "+OK\r\n"),
+        (&["ping"], "+PONG\r\n"),
+        (&["auth", "wrong"], "-ERR invalid password\r\n"),
+        (&["ping"], no_auth),
+        (
+            &["auth", "other", "secret"],
+            "-WRONGPASS invalid username-password pair or user is disabled.\r\n",
+        ),
+        (&["auth", "default", "secret"], "+OK\r\n"),
+        (&["ping"], "+PONG\r\n"),
+    ];
+    let answers = answers(pool, &steps.map(|(words, _)| words));
+    for ((words, wanted), answer) in steps.iter().zip(answers) {
+        assert_eq!(answer, *wanted, "{words:?}");
+    }
+}
+
+#[test]
+fn hello_speaks_version_two_only_and_may_authenticate() {
+    let no_proto = "-NOPROTO unsupported protocol version\r\n";
+    assert_eq!(answer(&["hello", "3"]), no_proto);
+    assert!(answer(&["hello"]).starts_with("*14\r\n$6\r\nserver\r\n$5\r\nredis\r\n"));
+    assert!(answer(&["hello", "2"]).starts_with("*14\r\n"));
+    let pool = || Pool { redis_auth: Some(b"secret"[..].into()), ..pool(1) };
+    let steps: [&[&str]; 5] = [
+        &["hello", "2"],
+        &["hello", "2", "auth", "default", "wrong"],
+        &["ping"],
+        &["hello", "2", "auth", "default", "secret", "setname", "me"],
+        &["client", "getname"],
+    ];
+    let answers = answers(pool(), &steps);
+    assert!(answers[0].starts_with("-NOAUTH HELLO must be called"));
+    assert!(answers[1].starts_with("-WRONGPASS"));
+    assert!(answers[2].starts_with("-NOAUTH"));
+    assert!(answers[3].starts_with("*14\r\n"));
+    assert_eq!(answers[4], bulk("me"));
+}
+
+#[test]
+fn the_handshake_of_a_client_library_is_answered_in_one_go() {
+    let mut rig = Rig::new(pool(1));
+    let client = rig.client();
+    let hello: [&[&str]; 5] = [
+        &["HELLO", "3"],
+        &["CLIENT", "SETINFO", "LIB-NAME", "x"],
+        &["CLIENT", "SETINFO", "LIB-VER", "1"],
+        &["SELECT", "0"],
+        &["PING"],
+    ];
+    rig.send(client, hello.map(command).concat());
+    let answers = "-NOPROTO unsupported protocol version\r\n+OK\r\n+OK\r\n+OK\r\n+PONG\r\n";
+    assert_eq!(rig.read(client), answers);
+}
+
+#[test]
+fn select_accepts_the_database_of_the_pool() {
+    let pool = Pool { redis_db: 7, ..pool(1) };
+    let answers = answers(pool, &[&["select", "7"], &["select", "0"]]);
+    assert_eq!(answers[0], "+OK\r\n");
+    assert!(answers[1].starts_with("-ERR this pool serves database 7 only"));
+}
+
+#[test]
+fn client_numbers_are_unique() {
+    let mut rig = Rig::new(pool(1));
+    let (a, b) = (rig.client(), rig.client());
+    rig.send(a, command(&["client", "id"]));
+    rig.send(b, command(&["client", "id"]));
+    assert_ne!(rig.read(a), rig.read(b));
+}
