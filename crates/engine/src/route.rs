@@ -96,7 +96,9 @@ impl Engine {
             return self.refuse_request(c, pool, fault::CONNECTION_REFUSED, request);
         }
         match policy {
-            Policy::Split(kind) if args.len() > 2 => self.split(c, kind, request, args, now),
+            Policy::Split(kind) if args.len() > 2 + kind.values_per_key() => {
+                self.split(c, kind, request, args, now);
+            }
             Policy::Keyless => {
                 let shard = self.pools[pool as usize].sharder.keyless_shard(|| self.random.next());
                 self.forward(c, shard as u32, request, now);
