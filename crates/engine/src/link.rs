@@ -28,8 +28,8 @@ const GATHER_STEP: usize = 4 << 10;
 const LATE_MAX: u32 = 1024;
 /// So is one on which no reply came in time for so many timeouts.
 const LATE_TIMEOUTS_MAX: u64 = 4;
-/// A FIFO that grew past this many entries is shrunk when it drains.
-const FIFO_KEPT_MAX: usize = 1024;
+/// A FIFO that grew past this many entries is freed when it drains: 128 KiB, and enough for 50 clients that pipeline 64.
+const FIFO_KEPT_MAX: usize = 4096;
 
 /// A reply that a server owes.
 #[derive(Clone, Copy, Debug)]

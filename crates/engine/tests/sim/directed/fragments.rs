@@ -213,6 +213,9 @@ fn keys_that_share_a_shard_make_one_fragment_and_a_single_key_goes_as_it_came() 
     assert_eq!(three.rig.read(three.servers[1]), fragment + &single);
     three.rig.send(three.servers[1], "*2\r\n$-1\r\n:5\r\n+anything\r\n");
     assert_eq!(three.rig.read(three.client), "*2\r\n$-1\r\n:5\r\n+anything\r\n");
+    let single = command(&["MSET", &keys[0], "value"]);
+    three.rig.send(three.client, &single);
+    assert_eq!(three.rig.read(three.servers[1]), single);
 }
 
 #[test]
