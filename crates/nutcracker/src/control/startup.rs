@@ -23,7 +23,7 @@ use crate::cli::{COMPATIBLE_VERSION, Options, Workers};
 use crate::config::{self, Config, Global, Listen, LoadError, Pool, Settings};
 use crate::logging::{EVERY, Logger, OpenError, always};
 use crate::process::complain;
-use crate::process::limits::{FileBudget, cores, raise_open_files};
+use crate::process::limits::{FileBudget, cores, files_reserved, raise_open_files};
 use crate::process::os_error_text;
 use crate::process::pid_file::{PidFile, PidFileError};
 
@@ -169,7 +169,9 @@ fn open_files(config: &Config, workers: usize) -> FileBudget {
         .pools
         .iter()
         .map(|pool| connections(pool).saturating_mul(workers as u64).saturating_add(1));
-    let budget = FileBudget::new(raise_open_files(), servers.fold(0, u64::saturating_add));
+    let servers = servers.fold(0, u64::saturating_add);
+    let reserved = files_reserved(workers as u64, config.pools.len() as u64);
+    let budget = FileBudget::new(raise_open_files(), servers, reserved);
     let FileBudget { files, clients, servers } = budget;
     log::info!("max fds {files} max client conns {clients} max server conns {servers}");
     if budget.is_tight() {

@@ -4,8 +4,19 @@ use std::num::NonZero;
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 
-/// Descriptors kept for everything that is no connection: log, pid file, event loops, statistics. 0.5 keeps as many.
-pub const FILES_RESERVED: u64 = 32;
+/// Descriptors kept for what is no connection and there once: log, pid file, signals, readers of the statistics.
+const FILES_OF_PROCESS: u64 = 28;
+
+/// Descriptors of one worker: its event loop and what wakes it.
+const FILES_OF_WORKER: u64 = 3;
+
+/// Descriptors kept for everything that is no connection of `workers` workers and `pools` pools, whose listeners are
+/// open twice. COMPAT: 32 for one of each, as many as 0.5 keeps always.
+#[must_use]
+pub fn files_reserved(workers: u64, pools: u64) -> u64 {
+    let workers = workers.saturating_mul(FILES_OF_WORKER);
+    FILES_OF_PROCESS.saturating_add(workers).saturating_add(pools)
+}
 
 /// Raises the number of files this process may have open to its hard limit and returns the number that holds then,
 /// `u64::MAX` for no limit. Never fails: where raising is refused, the old number holds.
@@ -20,6 +31,9 @@ pub fn raise_open_files() -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
+/// Fewer clients than this are hardly meant.
+const CLIENTS_FEW: u64 = 32;
+
 /// How the open files are shared out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileBudget {
@@ -32,18 +46,18 @@ pub struct FileBudget {
 }
 
 impl FileBudget {
-    /// Shares out `files`, of which servers and listeners need `servers`. Never below zero: 0.5 wraps around here and
-    /// loses its limit.
+    /// Shares out `files`, of which servers and listeners need `servers` and everything else `reserved`. Never below
+    /// zero: 0.5 wraps around here and loses its limit.
     #[must_use]
-    pub fn new(files: u64, servers: u64) -> FileBudget {
-        let clients = files.saturating_sub(servers).saturating_sub(FILES_RESERVED);
+    pub fn new(files: u64, servers: u64, reserved: u64) -> FileBudget {
+        let clients = files.saturating_sub(servers).saturating_sub(reserved);
         FileBudget { files, servers, clients }
     }
 
     /// Whether clients have fewer descriptors than servers do or than a handful: then the limit ought to be raised.
     #[must_use]
     pub fn is_tight(&self) -> bool {
-        self.clients < self.servers.max(FILES_RESERVED)
+        self.clients < self.servers.max(CLIENTS_FEW)
     }
 }
 
@@ -67,17 +81,23 @@ mod tests {
 
     #[test]
     fn clients_have_what_servers_and_the_reserve_leave() {
-        assert_eq!(FileBudget::new(20_000, 3).clients, 19_965);
-        assert_eq!(FileBudget::new(u64::MAX, 3).clients, u64::MAX - 35);
-        assert!(!FileBudget::new(1024, 100).is_tight());
+        assert_eq!(FileBudget::new(20_000, 3, 32).clients, 19_965);
+        assert_eq!(FileBudget::new(u64::MAX, 3, 32).clients, u64::MAX - 35);
+        assert!(!FileBudget::new(1024, 100, 32).is_tight());
+    }
+
+    #[test]
+    fn every_worker_and_every_listener_adds_to_the_reserve() {
+        assert_eq!(files_reserved(1, 1), 32);
+        assert_eq!(files_reserved(64, 200), 32 + 63 * 3 + 199);
     }
 
     #[test]
     fn too_small_a_limit_leaves_no_clients_rather_than_billions() {
-        let budget = FileBudget::new(64, 100);
+        let budget = FileBudget::new(64, 100, 32);
         assert_eq!(budget.clients, 0);
         assert!(budget.is_tight());
-        assert!(FileBudget::new(128, 65).is_tight(), "31 clients");
+        assert!(FileBudget::new(128, 65, 32).is_tight(), "31 clients");
     }
 
     #[test]

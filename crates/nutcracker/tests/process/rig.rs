@@ -1,7 +1,6 @@
 //! A proxy under test in a directory of its own, stopped by its pid whatever happens to the test.
 
 use std::fs;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::thread;
@@ -62,10 +61,9 @@ impl Place {
     }
 
     fn prepare(&self, mut command: Command, arguments: &[&str]) -> Command {
-        let stats_port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        command
-            .args(["-c", "n.yml", "-a", "127.0.0.1", "-s", &stats_port.to_string()])
-            .args(arguments);
+        // The statistics on a unix socket need no port that another test could take.
+        let stats = self.path("stats.sock").display().to_string();
+        command.args(["-c", "n.yml", "-a", &stats]).args(arguments);
         command.current_dir(self.directory.path()).stdin(Stdio::null());
         command
     }

@@ -5,7 +5,8 @@ use serde_json::Value;
 
 use crate::harness::PATIENCE;
 use crate::harness::{
-    Client, FakeServer, Pool, Proxy, RealServer, Reply, WORKER_COUNTS, eventually, within,
+    Client, FakeConnection, FakeServer, Pool, Proxy, RealServer, Reply, WORKER_COUNTS, eventually,
+    within,
 };
 
 const GAUGES: [&str; 4] = ["in_queue", "in_queue_bytes", "out_queue", "out_queue_bytes"];
@@ -173,7 +174,7 @@ fn clients_that_vanish_leave_no_gauge_behind() {
 
 #[test]
 fn requests_that_wait_for_a_connection_are_queued() {
-    let fake = FakeServer::start(|connection| connection.never_answer());
+    let fake = FakeServer::start(FakeConnection::never_answer);
     let proxy = Proxy::start(Pool::redis(&[&fake]).set("timeout", 300));
     let mut client = proxy.client();
     client.send_request(&["GET", "key"]);
