@@ -288,6 +288,8 @@ impl Client {
                 Ok(count)
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => Err(ErrorKind::TimedOut.into()),
+            // A read with a timeout is not resumed by the system when something stops the process for a moment.
+            Err(error) if error.kind() == ErrorKind::Interrupted => self.fill(deadline),
             Err(error) => Err(error),
         }
     }

@@ -1,6 +1,6 @@
 //! A scripted server: accepts, records, and does exactly what the test says, sane or not.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -204,6 +204,7 @@ impl FakeConnection {
     fn fill(&mut self) -> bool {
         let mut chunk = [0; 16 << 10];
         match self.stream.read(&mut chunk) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => self.fill(),
             Ok(count) if count > 0 => {
                 self.unread.extend_from_slice(&chunk[..count]);
                 self.record.lock().expect("the record").received.extend_from_slice(&chunk[..count]);
