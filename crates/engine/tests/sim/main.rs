@@ -10,6 +10,7 @@
 //! A failing seed prints the command that replays it. `SIM_SEEDS=100000 cargo test -p engine --test sim every_seed` runs
 //! many more than usual, `SIM_FIRST=100000` begins with another seed.
 
+mod any_bytes;
 mod client;
 mod directed;
 mod keyspace;
