@@ -1,7 +1,9 @@
 //! Any bytes at all, from clients and from servers: the engine survives them and nobody else notices.
 
 use proptest::collection::vec;
-use proptest::prelude::{Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
+use proptest::prelude::{
+    ProptestConfig, Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest,
+};
 use proto::Span;
 use proto::resp::command;
 use proto::resp::{RequestScanner, Scan};
@@ -94,6 +96,8 @@ fn count_replies(mut bytes: &[u8]) -> usize {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2048))]
+
     #[test]
     fn whatever_a_client_sends_others_get_their_replies(chunks in vec(bytes(), 1..6)) {
         let mut rig = Rig::new(pool(1));
