@@ -26,6 +26,8 @@ pub(crate) struct Buffers {
     small: Vec<Vec<u8>>,
     large: Vec<Vec<u8>>,
     lent: usize,
+    /// Bytes given to the allocator since the pool exists.
+    freed: u64,
 }
 
 impl Buffers {
@@ -46,15 +48,21 @@ impl Buffers {
     pub(crate) fn give(&mut self, mut buffer: Vec<u8>) {
         let capacity = buffer.capacity();
         self.lent -= capacity;
-        let (class, kept_max) = match capacity {
-            SMALL => (&mut self.small, SMALL_FREE_MAX),
-            LARGE => (&mut self.large, LARGE_FREE_MAX),
-            _ => return,
+        let class = match capacity {
+            SMALL if self.small.len() < SMALL_FREE_MAX => &mut self.small,
+            LARGE if self.large.len() < LARGE_FREE_MAX => &mut self.large,
+            _ => {
+                self.freed += capacity as u64;
+                return;
+            }
         };
-        if class.len() < kept_max {
-            buffer.clear();
-            class.push(buffer);
-        }
+        buffer.clear();
+        class.push(buffer);
+    }
+
+    /// Bytes given to the allocator since the pool exists; grows only.
+    pub(crate) fn freed(&self) -> u64 {
+        self.freed
     }
 
     /// Makes room for `additional` more bytes in a taken (or never-allocated) buffer, at least doubling it.

@@ -46,6 +46,8 @@ pub struct WorkerCounts {
     pub shed: Count,
     /// Bytes of buffers in use by connections.
     pub buffered_bytes: Count,
+    /// Bytes of buffers given back to the allocator.
+    pub freed_bytes: Count,
     /// One entry for each pool.
     pub pools: Vec<PoolCounts>,
 }

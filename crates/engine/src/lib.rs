@@ -243,6 +243,7 @@ impl Engine {
         self.serve_resumed(now);
         self.release_held(now);
         self.counts.buffered_bytes.set(self.buffers.lent() as u64);
+        self.counts.freed_bytes.set(self.buffers.freed());
     }
 
     /// When [`Engine::turn`] must be called at the latest, monotonic µs.

@@ -26,6 +26,8 @@ use crate::{Engine, Now};
 const GATHER_STEP: usize = 4 << 10;
 /// A connection that owes more late replies than this is closed.
 const LATE_MAX: u32 = 1024;
+/// So is one on which no reply came in time for so many timeouts.
+const LATE_TIMEOUTS_MAX: u64 = 4;
 /// A FIFO that grew past this many entries is freed when it drains: 128 KiB, and enough for 50 clients that pipeline 64.
 const FIFO_KEPT_MAX: usize = 4096;
 
@@ -95,6 +97,8 @@ pub(crate) struct Link {
     opened_at: u64,
     /// When the server sent something for the last time, or began to be late.
     heard_at: u64,
+    /// When the first of the requests timed out that did since the last reply in time.
+    late_since: Option<u64>,
     dirty: bool,
 }
 
@@ -152,6 +156,7 @@ impl Engine {
             opened: self.last_event,
             opened_at: now.mono_us,
             heard_at: now.mono_us,
+            late_since: None,
             dirty: false,
         });
         self.pools[pool as usize].servers[server as usize].links[lane as usize] = l;
@@ -374,6 +379,7 @@ impl Engine {
             reply.discard(&mut self.buffers);
             return true;
         }
+        self.links[l as usize].late_since = None;
         self.pace.note_round_trip(owed.at, now);
         if self.requests[owed.request as usize].client != NONE {
             counts.responses.add(1);
@@ -561,7 +567,10 @@ impl Engine {
         if link.late == 0 {
             return next;
         }
-        let silent_at = link.heard_at + timeout_us;
+        // A connection that serves nobody counts as silent: what it sends may not even be what it owes.
+        let late_since = link.late_since.unwrap_or(now.mono_us);
+        let silent_at =
+            (link.heard_at + timeout_us).min(late_since + LATE_TIMEOUTS_MAX * timeout_us);
         if now.mono_us >= silent_at || link.late > LATE_MAX {
             self.break_link(l, Break::Silent, now);
             return None;
@@ -583,6 +592,7 @@ impl Engine {
                 link.heard_at = now.mono_us;
             }
             link.late += 1;
+            link.late_since.get_or_insert(now.mono_us);
             let (pool, server) = (link.pool, link.server);
             self.count_timeout(pool, server);
             self.note_failure(pool, server, Failure::TimedOut { window: timeout_us }, now);

@@ -1,7 +1,7 @@
 //! Commands the proxy answers itself, so that any Redis client can connect and look around.
 
 use proto::Span;
-use proto::resp::command::{Command, Local};
+use proto::resp::command::{Command, Local, Rejection};
 use proto::resp::encode;
 
 use crate::client::Ending;
@@ -26,6 +26,10 @@ impl Engine {
         self.counts.local_replies.add(1);
         let argument = |i: usize| args.get(i).map(|arg| arg.of(request));
         match local {
+            Local::Ping if args.len() > 2 => {
+                let rejection = Rejection::WrongArity(command);
+                self.answer_with(c, |out| rejection.write_reply(request, args, out));
+            }
             Local::Ping => match argument(1) {
                 None => self.answer(c, reply::PONG),
                 Some(message) => self.answer_with(c, |out| encode::bulk(out, message)),

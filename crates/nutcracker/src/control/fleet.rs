@@ -124,10 +124,10 @@ impl Fleet {
         &self.counts
     }
 
-    /// Bytes that connections hold in buffers, over all workers.
+    /// Bytes of buffers that the workers gave back to the allocator since they exist.
     #[must_use]
-    pub fn buffered_bytes(&self) -> u64 {
-        self.counts.iter().map(|counts| counts.buffered_bytes.value()).sum()
+    pub fn freed_bytes(&self) -> u64 {
+        self.counts.iter().map(|counts| counts.freed_bytes.value()).sum()
     }
 }
 

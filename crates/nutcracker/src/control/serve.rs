@@ -91,7 +91,7 @@ impl ControlLoop<'_> {
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
             }
             self.logger.flush_repeats();
-            if self.spike.has_passed(self.running.fleet.buffered_bytes()) {
+            if self.spike.has_passed(self.running.fleet.freed_bytes()) {
                 release_free_memory();
             }
         }

@@ -1,21 +1,27 @@
-//! When to hand freed memory back to the system: once, after a spike. Apart because the rule is pure arithmetic.
+//! When to hand memory back to the system: after much was freed and nothing more is. While large messages keep passing,
+//! their memory is about to be used again, and handing it back would only cost.
 
-/// Less than this is not worth the work.
-const SPIKE_BYTES_MIN: u64 = 16 << 20;
+/// Freed bytes that are worth a look through the allocator's lists.
+const FREED_MIN: u64 = 16 << 20;
+/// Freed bytes from one look to the next that still count as quiet.
+const QUIET_MAX: u64 = 1 << 20;
 
-/// Watches how much is held and notices when most of it has been let go.
+/// Follows the bytes that workers freed since they exist.
 #[derive(Debug, Default)]
 pub(super) struct Spike {
-    peak_bytes: u64,
+    /// The total at the last look, and when memory was handed back last.
+    seen: u64,
+    handed_back: u64,
 }
 
 impl Spike {
-    /// Takes in what is held now; true when a spike has passed, once for each.
-    pub(super) fn has_passed(&mut self, held_bytes: u64) -> bool {
-        self.peak_bytes = self.peak_bytes.max(held_bytes);
-        let passed = self.peak_bytes >= SPIKE_BYTES_MIN && held_bytes <= self.peak_bytes / 4;
+    /// Takes in the total freed until now; true when a spike has passed, once for each.
+    pub(super) fn has_passed(&mut self, freed_bytes: u64) -> bool {
+        let is_quiet = freed_bytes - self.seen <= QUIET_MAX;
+        self.seen = freed_bytes;
+        let passed = is_quiet && freed_bytes - self.handed_back >= FREED_MIN;
         if passed {
-            self.peak_bytes = held_bytes;
+            self.handed_back = freed_bytes;
         }
         passed
     }
@@ -25,18 +31,19 @@ impl Spike {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_spike_passes_once() {
+    fn passes(freed_mib: &[u64]) -> Vec<usize> {
         let mut spike = Spike::default();
-        let held = [1, 40, 100, 80, 30, 25, 20, 0, 0, 16, 10, 4, 4].map(|mib| mib << 20);
-        let passed: Vec<usize> = (0..held.len()).filter(|&at| spike.has_passed(held[at])).collect();
-        assert_eq!(passed, [5, 7, 11]);
+        (0..freed_mib.len()).filter(|&at| spike.has_passed(freed_mib[at] << 20)).collect()
     }
 
     #[test]
-    fn what_is_small_or_stays_is_no_spike() {
-        let mut spike = Spike::default();
-        let held = [0, 15 << 20, 0, 500 << 20, 400 << 20, 130 << 20, 500 << 20];
-        assert!(!held.into_iter().any(|bytes| spike.has_passed(bytes)));
+    fn a_spike_passes_once_and_when_it_is_over() {
+        assert_eq!(passes(&[0, 100, 300, 300, 300, 301, 400, 400, 400]), [3, 7]);
+    }
+
+    #[test]
+    fn what_is_small_or_goes_on_is_no_spike() {
+        assert_eq!(passes(&[0, 15, 15, 15]), [0; 0]);
+        assert_eq!(passes(&[100, 200, 300, 400, 500]), [0; 0]);
     }
 }

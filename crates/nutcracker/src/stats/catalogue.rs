@@ -106,3 +106,19 @@ pub const SERVER: [Metric<ServerCounts>; 13] = [
         server.out_queue_bytes.value()
     }),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_are_added_up_and_of_times_the_latest_counts() {
+        let read = |&value: &u64| value;
+        let of = |metric: Metric<u64>, values: &[u64]| metric.total(values.iter());
+        assert_eq!(of(counter("", "", read), &[1, 2, 3]), 6);
+        assert_eq!(of(timestamp("", "", read), &[1, 3, 2]), 3);
+        // What one worker put in another may take out: between them it comes to nothing.
+        assert_eq!(of(gauge("", "", read), &[2, 2_u64.wrapping_neg()]), 0);
+        assert_eq!(of(timestamp("", "", read), &[]), 0);
+    }
+}

@@ -92,3 +92,63 @@ pub(super) fn response(request: Request, document: impl Fn() -> String) -> Strin
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WHOLE: &[u8] = b"GET /stats?x=1 HTTP/1.1\r\nHost: x\r\n\r\n";
+
+    fn page_of(request: &[u8]) -> Option<Page> {
+        match opening(request) {
+            Opening::Http(request) => Some(request.page),
+            Opening::Incomplete | Opening::Plain => None,
+        }
+    }
+
+    #[test]
+    fn no_part_of_a_request_is_taken_for_anything_else() {
+        for length in 0..WHOLE.len() {
+            assert_eq!(opening(&WHOLE[..length]), Opening::Incomplete, "{length} bytes");
+        }
+        assert_eq!(page_of(WHOLE), Some(Page::Stats));
+    }
+
+    #[test]
+    fn a_request_without_headers_or_carriage_returns_is_whole() {
+        for request in [&b"GET / HTTP/1.0\r\n\r\n"[..], b"HEAD / HTTP/1.1\n\n"] {
+            assert_eq!(page_of(request), Some(Page::Stats));
+        }
+    }
+
+    #[test]
+    fn only_two_paths_are_known() {
+        for (target, page) in [
+            ("/", Page::Stats),
+            ("/?", Page::Stats),
+            ("/stats", Page::Stats),
+            ("/stats/", Page::Unknown),
+            ("//", Page::Unknown),
+            ("*", Page::Unknown),
+        ] {
+            assert_eq!(page_of(format!("GET {target} HTTP/1.1\r\n\r\n").as_bytes()), Some(page));
+        }
+    }
+
+    #[test]
+    fn what_is_no_request_is_plain() {
+        for bytes in
+            [&b"x"[..], b"get / HTTP/1.1\r\n\r\n", b"GET /\r\n", b"GET / FTP/1\r\n", b"HEADER"]
+        {
+            assert_eq!(opening(bytes), Opening::Plain, "{}", bytes.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn an_endless_request_is_not_waited_for() {
+        let line = [&b"GET /"[..], &[b'x'; REQUEST_BYTES_MAX]].concat();
+        assert_eq!(opening(&line), Opening::Plain);
+        let headers = [&b"GET / HTTP/1.1\r\n"[..], &[b'x'; REQUEST_BYTES_MAX]].concat();
+        assert_eq!(page_of(&headers), Some(Page::Stats));
+    }
+}

@@ -26,6 +26,9 @@ const REQUEST_PATIENCE: Duration = Duration::from_secs(1);
 /// A peer that takes nothing for so long is given up.
 const READING_PATIENCE: Duration = Duration::from_secs(10);
 
+/// A peer that takes nothing for so long yields its place to another.
+const STALL_PATIENCE: Duration = Duration::from_millis(500);
+
 /// How long a peer may take to close once it has everything.
 const LEAVING_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -68,9 +71,13 @@ impl Peer {
         self.deadline
     }
 
-    /// Whether it has been sent everything.
-    pub(super) fn is_leaving(&self) -> bool {
-        matches!(self.state, State::Leaving)
+    /// Whether another may have its place: it has been sent everything, or it does not read.
+    pub(super) fn yields(&self, now: Instant) -> bool {
+        match self.state {
+            State::Listening { .. } => false,
+            State::Answering { .. } => now + (READING_PATIENCE - STALL_PATIENCE) >= self.deadline,
+            State::Leaving => true,
+        }
     }
 
     /// What to poll it for, and on what.

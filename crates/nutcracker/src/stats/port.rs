@@ -13,8 +13,12 @@ use socket2::Socket;
 use super::peer::Peer;
 use crate::process::os_error_text;
 
-/// Connections served at once; a further one takes the place of an old one.
-const PEERS_MAX: usize = 32;
+/// Connections served at once. A further one waits until one of them yields; few, because each takes a descriptor that
+/// clients could have.
+const PEERS_MAX: usize = 16;
+
+/// How often those who wait look for a place.
+const PLACE_PAUSE: Duration = Duration::from_millis(20);
 
 /// How long nobody is accepted after accepting has failed, as it does when no descriptor is left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
@@ -66,26 +70,37 @@ struct Service<D> {
     accepting_from: Option<Instant>,
 }
 
+/// Why the thread woke up.
+enum Wake {
+    /// It has to end.
+    Stop,
+    /// Somebody wants to connect.
+    Knock,
+    /// A connection is ready, or a time has come.
+    Turn,
+}
+
 impl<D: Fn() -> String> Service<D> {
     fn run(mut self) {
         loop {
             match self.wait() {
-                Ok(true) => return,
-                Ok(false) => {}
+                Ok(Wake::Stop) => return,
+                Ok(Wake::Knock) => self.accept(),
+                Ok(Wake::Turn) => {}
                 Err(error) => {
                     log::error!("waiting on the stats port failed: {}", os_error_text(&error));
                     thread::sleep(ACCEPT_PAUSE);
                 }
             }
-            self.accept();
             let now = Instant::now();
             let document = &self.document;
             self.peers.retain_mut(|peer| peer.advance(now, document).unwrap_or(false));
         }
     }
 
-    /// Sleeps until something can be done; whether that is to stop.
-    fn wait(&self) -> io::Result<bool> {
+    fn wait(&mut self) -> io::Result<Wake> {
+        let now = Instant::now();
+        self.accepting_from = self.accepting_from.filter(|&from| now < from);
         let accepts =
             if self.accepting_from.is_none() { PollFlags::IN } else { PollFlags::empty() };
         let mut watched =
@@ -96,29 +111,27 @@ impl<D: Fn() -> String> Service<D> {
         }));
         let deadlines = self.peers.iter().map(Peer::deadline).chain(self.accepting_from);
         let timeout = deadlines.min().map(|deadline| {
-            let left = deadline.saturating_duration_since(Instant::now());
+            let left = deadline.saturating_duration_since(now);
             Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() }
         });
         match poll(&mut watched, timeout.as_ref()) {
-            Ok(_) => Ok(!watched[0].revents().is_empty()),
-            Err(rustix::io::Errno::INTR) => Ok(false),
+            Ok(_) if !watched[0].revents().is_empty() => Ok(Wake::Stop),
+            Ok(_) if !watched[1].revents().is_empty() => Ok(Wake::Knock),
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(Wake::Turn),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Takes in those who wait, for one turn as many as are served at once.
+    /// Takes in those who wait, as long as there are places.
     fn accept(&mut self) {
         let now = Instant::now();
-        if self.accepting_from.is_some_and(|from| now < from) {
-            return;
-        }
-        self.accepting_from = None;
-        for _ in 0..PEERS_MAX {
+        loop {
+            if !self.make_room(now) {
+                self.accepting_from = Some(now + PLACE_PAUSE);
+                return;
+            }
             match self.listener.accept().and_then(|(socket, _)| Peer::new(socket, now)) {
-                Ok(peer) => {
-                    self.make_room();
-                    self.peers.push(peer);
-                }
+                Ok(peer) => self.peers.push(peer),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(error) if is_passing(&error) => {}
                 Err(error) => {
@@ -130,12 +143,13 @@ impl<D: Fn() -> String> Service<D> {
         }
     }
 
-    /// Lets go of one connection when all places are taken: one that has everything, or the oldest.
-    fn make_room(&mut self) {
-        if self.peers.len() >= PEERS_MAX {
-            let spared = self.peers.iter().position(Peer::is_leaving);
-            self.peers.remove(spared.unwrap_or(0));
+    /// Whether there is a place, if need be after one connection has been let go.
+    fn make_room(&mut self, now: Instant) -> bool {
+        if self.peers.len() < PEERS_MAX {
+            return true;
         }
+        let yields = self.peers.iter().position(|peer| peer.yields(now));
+        yields.map(|index| self.peers.remove(index)).is_some()
     }
 }
 

@@ -1,12 +1,13 @@
 //! Replies on the wire: what the client gets for what a server sends, and what becomes of the server connection.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use serde_json::Value;
 
 use super::allowed::{Allowed, Observed};
 use super::{Pair, latin1, reference, to_latin1, vectors};
-use crate::harness::{FakeServer, Proxy, Reply, eventually};
+use crate::harness::{FakeServer, Proxy, Reply, eventually, within};
 
 /// The reply that a scripted server gives to everything but a probe.
 type Answer = Arc<Mutex<Vec<u8>>>;
@@ -21,12 +22,12 @@ fn scripted_server() -> (FakeServer, Answer) {
     (server, answer)
 }
 
-fn observe(proxy: &Proxy, server: &FakeServer) -> Observed {
+fn observe(proxy: &Proxy, server: &FakeServer, row: &str) -> Observed {
     let probe = || {
         let mut client = proxy.client();
         (client.call(&["GET", "probe"]) == Reply::Simple("probe".into())).then_some(())
     };
-    eventually("a server connection in step", probe);
+    eventually(&format!("a server connection in step after {row}"), probe);
     let before = server.connection_count();
     let mut client = proxy.client();
     client.send(b"*2\r\n$3\r\nGET\r\n$1\r\na\r\n*1\r\n$4\r\nPING\r\n");
@@ -36,7 +37,7 @@ fn observe(proxy: &Proxy, server: &FakeServer) -> Observed {
     if is_open {
         got.truncate(got.len() - 7);
     }
-    eventually("a server connection in step", probe);
+    let recovers = within(Duration::from_secs(3), || probe().is_some());
     let mut facts = Observed::new();
     facts.insert("client_reply".into(), to_latin1(&got));
     facts.insert("client_closed".into(), Value::Bool(!is_open));
@@ -44,6 +45,10 @@ fn observe(proxy: &Proxy, server: &FakeServer) -> Observed {
         "server_connection_dropped".into(),
         Value::Bool(server.connection_count() > before),
     );
+    facts.insert("recovers".into(), Value::Bool(recovers));
+    if !recovers {
+        server.reset_connections();
+    }
     facts
 }
 
@@ -60,14 +65,14 @@ fn replies_differ_from_0_5_only_where_decided() {
             answer.lock().expect("the answer").clone_from(&sent);
         }
         let name = sent.escape_ascii().to_string();
-        let theirs = observe(&pair.theirs, &their_server);
+        let theirs = observe(&pair.theirs, &their_server, &name);
         for fact in ["client_reply", "client_closed", "server_connection_dropped"] {
             assert_eq!(
                 theirs[fact], row[fact],
                 "the reference is not twemproxy 0.5: {fact} of {name}"
             );
         }
-        let ours = observe(&pair.ours, &our_server);
+        let ours = observe(&pair.ours, &our_server, &name);
         allowed.compare(&name, &theirs, &ours);
     }
     allowed.finish();

@@ -45,6 +45,9 @@ fn exchange(proxy: &Proxy, input: &[u8], is_partial: bool) -> (Vec<u8>, bool) {
     (got, !is_open)
 }
 
+/// Rows whose replies differ from run to run: their type has to do.
+const VARYING: [&str; 3] = ["command docs", "info", "time"];
+
 fn observed(reply: &[u8], is_closed: bool, received: &[u8]) -> Observed {
     let mut facts = Observed::new();
     facts.insert("client_reply".into(), to_latin1(reply));
@@ -88,7 +91,11 @@ fn requests_differ_from_0_5_only_where_decided() {
         let theirs = observe(&pair.theirs, &fakes[1], &input, is_partial, Some(&recorded));
         assert_eq!(theirs, recorded, "the reference is not twemproxy 0.5: {name}");
         let expected = allowed.expected(name, &theirs).clone();
-        let ours = observe(&pair.ours, &fakes[0], &input, is_partial, Some(&expected));
+        let mut ours = observe(&pair.ours, &fakes[0], &input, is_partial, Some(&expected));
+        if VARYING.contains(&name) {
+            let reply = latin1(&ours["client_reply"]).expect("a reply");
+            ours.insert("client_reply".into(), to_latin1(&reply[..1]));
+        }
         allowed.compare(name, &theirs, &ours);
     }
     for length in [1, 16_335, 16_336] {

@@ -117,7 +117,8 @@ fn a_database_that_cannot_be_selected_never_sends_data_to_another() {
     }
     let mut direct = server.client();
     assert_eq!(direct.call(&["DBSIZE"]), Reply::Integer(0));
-    assert!(proxy.log().contains("SELECT 9999"), "the log names the refused SELECT");
+    let log = proxy.log();
+    assert!(log.contains("SELECT") && log.contains("9999"), "the log names the refused SELECT");
 }
 
 #[test]
@@ -130,7 +131,7 @@ fn a_password_the_server_refuses_is_a_failure_and_not_data() {
     client.expect(b"+OK\r\n");
     let reply = client.call(&["SET", "a", "1"]);
     assert!(reply.is_error(), "{reply:?}");
-    assert!(proxy.log().contains("AUTH"), "the log names the refused AUTH");
+    eventually("the log names the refused AUTH", || proxy.log().contains("AUTH").then_some(()));
     client.expect_usable();
 }
 

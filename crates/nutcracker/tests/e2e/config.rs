@@ -147,7 +147,9 @@ fn a_dangerous_combination_is_warned_about_and_accepted() {
         ("redis: true", "timeout"),
         ("client_connections: 1\n  timeout: 400", "client_connections"),
     ] {
-        let (code, said) = test_conf(GOOD.replace("redis: true", line));
+        let two = "127.0.0.1:6379:1\n   - 127.0.0.1:6380:1\n";
+        let text = GOOD.replace("127.0.0.1:6379:1\n", two).replace("redis: true", line);
+        let (code, said) = test_conf(text);
         assert_eq!(code, Some(0), "{said}");
         assert!(
             said.to_lowercase().contains("warning") && said.contains(word),

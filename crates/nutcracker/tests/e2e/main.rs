@@ -10,6 +10,9 @@ mod harness;
 #[path = "../differential/mod.rs"]
 mod differential;
 
+#[path = "../stats/mod.rs"]
+mod stats;
+
 mod auth;
 mod buffers;
 mod config;

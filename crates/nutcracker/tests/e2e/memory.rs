@@ -4,7 +4,8 @@ use std::thread;
 use std::time::Duration;
 
 use crate::harness::{
-    Client, Pool, Proxy, Random, RealServer, Reply, WORKER_COUNTS, eventually, request, requests,
+    Client, Ending, Pool, Proxy, Random, RealServer, Reply, WORKER_COUNTS, eventually, request,
+    requests,
 };
 
 const MIB: u64 = 1 << 20;
@@ -15,15 +16,15 @@ const STUCK: Duration = Duration::from_millis(700);
 #[test]
 fn a_client_that_never_reads_is_not_read_any_more() {
     let server = RealServer::redis();
-    assert_eq!(server.client().call(&["SET", "big", &"v".repeat(100_000)]), Reply::ok());
+    assert_eq!(server.client().call(&["SET", "big", &"v".repeat(2000)]), Reply::ok());
     for workers in WORKER_COUNTS {
         let proxy = Proxy::with(Pool::redis(&[&server])).workers(workers).start();
         let mut other = proxy.client();
         other.expect_usable();
         let before = proxy.resident_bytes();
-        // Each request is 24 bytes and its reply 100,000: all of it would be 20 GB.
+        // Each request is 24 bytes and its reply 2,000: all of it would be over 6 GB.
         let mut greedy: Vec<Client> = (0..4).map(|_| proxy.client()).collect();
-        let gets = request(&["GET", "big"]).repeat(200_000);
+        let gets = request(&["GET", "big"]).repeat(800_000);
         let mut blocked = 0;
         for client in &mut greedy {
             client.shrink_receive_buffer(4096);
@@ -43,27 +44,26 @@ fn a_client_that_never_reads_is_not_read_any_more() {
 
 #[test]
 fn a_client_that_stopped_reading_gets_every_reply_once_it_goes_on() {
-    const COUNT: usize = 30_000;
+    const COUNT: usize = 40_000;
     let server = RealServer::redis();
     let proxy = Proxy::start(Pool::redis(&[&server]));
     let mut client = proxy.client();
-    let value = "v".repeat(1000);
-    assert_eq!(client.call(&["SET", "k", &value]), Reply::ok());
-    let mut sender = Vec::new();
+    let text = "v".repeat(1000);
+    let mut all = Vec::new();
     for n in 0..COUNT {
-        sender.extend(request(&["GET", "k"]));
-        sender.extend(request(&["ECHO", &n.to_string()]));
+        all.extend(request(&["SET", "k", &n.to_string()]));
+        all.extend(request(&["GET", "k"]));
+        all.extend(request(&["ECHO", &format!("{n} {text}")]));
     }
-    let sent = client.send_until_blocked(&sender, STUCK);
-    assert!(sent < sender.len(), "60 MB of replies were buffered for a client that does not read");
-    let mut expected = 0;
-    let mut sent = sent;
-    while expected < COUNT {
-        sent += client.send_until_blocked(&sender[sent..], Duration::from_millis(1));
-        assert_eq!(client.reply(), Reply::bulk(&value));
-        assert_eq!(client.reply(), Reply::bulk(expected.to_string()));
-        expected += 1;
+    let sent = client.send_until_blocked(&all, STUCK);
+    assert!(sent < all.len(), "40 MB of replies were buffered for a client that does not read");
+    let rest = client.send_in_background(all.split_off(sent));
+    for n in 0..COUNT {
+        assert_eq!(client.reply(), Reply::ok());
+        assert_eq!(client.reply(), Reply::bulk(n.to_string()));
+        assert_eq!(client.reply(), Reply::bulk(format!("{n} {text}")));
     }
+    rest.join().expect("the rest is sent");
 }
 
 #[test]
@@ -94,6 +94,41 @@ fn a_frozen_server_costs_bounded_memory_and_all_is_well_when_it_thaws() {
         assert_eq!(client.reply(), Reply::ok());
         client.expect_usable();
     }
+}
+
+#[test]
+fn above_the_ceiling_requests_are_refused_and_all_else_is_served() {
+    let server = RealServer::redis();
+    let yaml = format!("global:\n  max_memory: 16m\n{}", Pool::redis(&[&server]));
+    let proxy = Proxy::with(yaml).workers(1).start();
+    let mut other = proxy.client();
+    other.expect_usable();
+    let before = proxy.resident_bytes();
+    let set = request(&[b"SET".as_slice(), b"k", &vec![b'v'; 4 << 20]]);
+    let mut clients: Vec<Client> = (0..30).map(|_| proxy.client()).collect();
+    for client in &mut clients {
+        // All but the last byte: the proxy has to keep what comes, or refuse it.
+        let _refused_already = client.try_send(&set[..set.len() - 1]);
+    }
+    let mut refused = 0;
+    let mut texts = Vec::new();
+    for client in &mut clients {
+        let (got, ending) = client.drain(Duration::from_millis(20));
+        if ending == Ending::Open {
+            client.send(b"\n");
+            assert_eq!(client.reply(), Reply::ok());
+        } else {
+            refused += 1;
+            texts.extend(got);
+        }
+    }
+    assert!((15..30).contains(&refused), "{refused} of 30 requests of 4 MiB refused");
+    let texts = String::from_utf8_lossy(&texts);
+    assert!(texts.contains("max_memory"), "no word of the reason: {texts}");
+    let grown = proxy.resident_bytes().saturating_sub(before);
+    assert!(grown < 64 * MIB, "a ceiling of 16 MiB lets memory grow by {grown} bytes");
+    assert_eq!(other.call(&["SET", "k", "v"]), Reply::ok());
+    assert_eq!(other.call(&["GET", "k"]), Reply::bulk("v"));
 }
 
 #[test]

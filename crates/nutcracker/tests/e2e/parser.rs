@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::harness::{Client, PATIENCE, Pool, Proxy, RealServer, Reply, request, requests};
+use crate::harness::{Client, Ending, PATIENCE, Pool, Proxy, RealServer, Reply, request, requests};
 
 const ARITY_OF_MGET: &[u8] = b"-ERR wrong number of arguments for 'mget' command\r\n";
 const ARITY_OF_MSET: &[u8] = b"-ERR wrong number of arguments for 'mset' command\r\n";
@@ -100,8 +100,10 @@ fn inline_commands_are_understood() {
 #[test]
 fn malformed_framing_is_answered_and_then_closed_after_earlier_replies() {
     let (_servers, proxy) = two_servers();
-    let malformed: [&[u8]; 14] = [
+    let malformed: [&[u8]; 16] = [
         b"*3\r\n*abcde\r\n",
+        b"*02\r\n$3\r\nGET\r\n$1\r\na\r\n",
+        b"*2\r\n$3\r\nGET\r\n$01\r\na\r\n",
         b"*3\r\n$-5\r\n",
         b"*1\r\n$99999999999\r\n",
         b"*1000000000000\r\n",
@@ -123,6 +125,7 @@ fn malformed_framing_is_answered_and_then_closed_after_earlier_replies() {
         let (got, ending) = client.drain(PATIENCE);
         let text = String::from_utf8_lossy(&got);
         let rest = text.strip_prefix("+OK\r\n$1\r\n1\r\n");
+        assert_ne!(ending, Ending::Open, "{} leaves the connection open", bytes.escape_ascii());
         assert!(
             rest.is_some_and(|rest| rest.starts_with("-ERR Protocol error: ")
                 && rest.ends_with("\r\n")
@@ -132,6 +135,19 @@ fn malformed_framing_is_answered_and_then_closed_after_earlier_replies() {
         );
     }
     proxy.client().expect_usable();
+}
+
+#[test]
+fn a_blank_line_is_refused_from_a_stranger_and_ignored_between_requests() {
+    let (_servers, proxy) = two_servers();
+    let mut stranger = proxy.client();
+    stranger.send(b"\r\n");
+    stranger.expect_then_closed(b"-ERR Protocol error: empty request\r\n");
+    // As `redis-cli --pipe` sends one before its last request.
+    let mut client = proxy.client();
+    client.send(b"PING\r\n\r\n*1\r\n$4\r\nPING\r\n\r\n");
+    client.expect(b"+PONG\r\n+PONG\r\n");
+    client.expect_usable();
 }
 
 #[test]
@@ -193,7 +209,6 @@ fn exchanges() -> Vec<Exchange> {
             requests("set a 1\nmget a a\nget a"),
             b"+OK\r\n*2\r\n$1\r\n1\r\n$1\r\n1\r\n$1\r\n1\r\n",
         ),
-        ("leading zeros", b"*02\r\n$03\r\nGET\r\n$01\r\nz\r\n".to_vec(), b"$-1\r\n"),
     ]
 }
 

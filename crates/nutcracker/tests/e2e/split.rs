@@ -3,8 +3,8 @@
 use std::thread;
 
 use crate::harness::{
-    Client, FakeServer, Location, Pool, Proxy, RealServer, Reply, WORKER_COUNTS, eventually,
-    request, requests, spread, unused_port,
+    Client, FakeServer, Location, Pool, Proxy, Random, RealServer, Reply, WORKER_COUNTS,
+    eventually, request, requests, spread, unused_port,
 };
 
 const HASHES: [&str; 12] = [
@@ -131,7 +131,8 @@ fn the_error_of_a_part_is_forwarded_in_the_words_of_its_server() {
         .server(format!("{}:1 broken", broken.address()));
     let proxy = Proxy::start(pool);
     let mut client = proxy.client();
-    let names: Vec<String> = (0..64).map(|n| format!("key{n}")).collect();
+    let mut random = Random::seeded(3);
+    let names: Vec<String> = (0..64).map(|_| format!("{:x}", random.bits())).collect();
     for name in &names {
         client.send_request(&["SET", name, "x"]);
     }
@@ -155,25 +156,34 @@ fn a_part_of_the_wrong_type_is_an_error_and_never_garbage() {
         ":1\r\n",
         "$1\r\nx\r\n",
         "*1\r\n$1\r\nx\r\n",
-        "*3\r\n:1\r\n:2\r\n:3\r\n",
+        "*65\r\n:1\r\n",
         "$-1\r\n",
     ] {
-        let server = FakeServer::answering(move |words| match words[0].as_slice() {
-            b"GET" => b"$2\r\nok\r\n".to_vec(),
-            _ => wrong.as_bytes().to_vec(),
+        let wrong = wrong.replace("*65\r\n:1\r\n", &format!("*65\r\n{}", ":1\r\n".repeat(65)));
+        let answer = wrong.clone();
+        let servers = [0; 2].map(|_| {
+            let answer = answer.clone();
+            FakeServer::answering(move |words| match words[0].as_slice() {
+                b"GET" => b"$2\r\nok\r\n".to_vec(),
+                _ => answer.as_bytes().to_vec(),
+            })
         });
-        let proxy = Proxy::start(Pool::redis(&[&server]).set("timeout", 5000));
+        let proxy = Proxy::start(Pool::redis(&servers).set("timeout", 5000));
         let mut client = proxy.client();
-        for command in ["MGET a b", "DEL a b", "MSET a 1 b 2"] {
-            let fits =
-                matches!((command, wrong), ("DEL a b", ":1\r\n") | ("MSET a 1 b 2", "+OK\r\n"));
-            let reply = client.call(&command.split(' ').collect::<Vec<_>>());
+        let mut random = Random::seeded(4);
+        let keys: Vec<String> = (0..64).map(|_| format!("{:x}", random.bits())).collect();
+        for command in ["MGET", "DEL", "MSET"] {
+            let mut words = vec![command.to_owned()];
+            words.extend(keys.iter().cloned());
+            let fits = matches!((command, wrong.as_str()), ("DEL", ":1\r\n") | ("MSET", "+OK\r\n"));
+            let reply = client.call(&words);
             assert_eq!(
                 reply.is_error(),
                 !fits,
                 "{command} answered with {wrong:?} gives {reply:?}"
             );
         }
+        assert!(servers.iter().all(|server| !server.received().is_empty()), "both have a part");
         assert_eq!(client.call(&["GET", "a"]), Reply::bulk("ok"));
     }
 }

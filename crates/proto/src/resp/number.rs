@@ -21,6 +21,12 @@ pub(super) enum NumberError {
 }
 
 impl Number {
+    /// Whether the digits begin with zeros that a server would refuse.
+    pub(super) fn is_padded(&self) -> bool {
+        let least = 10_u64.checked_pow(u32::from(self.digits).saturating_sub(1));
+        self.digits > 1 && least.is_none_or(|least| self.value < least)
+    }
+
     /// Takes digits from `bytes` at `at` until a byte that is none, or the end of the input, and
     /// returns its offset; on an error the offset is that of the offending digit.
     #[inline]

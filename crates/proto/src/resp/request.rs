@@ -144,7 +144,7 @@ impl RequestScanner {
                 Some([b'$', a @ b'0'..=b'9', b'\r', b'\n', ..]) => {
                     return self.payload_of(u64::from(a.wrapping_sub(b'0')), 4);
                 }
-                Some([b'$', a @ b'0'..=b'9', b @ b'0'..=b'9', b'\r', b'\n', ..]) => {
+                Some([b'$', a @ b'1'..=b'9', b @ b'0'..=b'9', b'\r', b'\n', ..]) => {
                     let tens = u64::from(a.wrapping_sub(b'0')).saturating_mul(10);
                     return self
                         .payload_of(tens.saturating_add(u64::from(b.wrapping_sub(b'0'))), 5);
@@ -222,7 +222,8 @@ impl RequestScanner {
         let behind = bytes.get(at..).unwrap_or_default();
         match behind {
             [] => Err(Halt::Incomplete),
-            _ if self.number.digits == 0 => Err(malformed(at, invalid)),
+            // Servers refuse padding, and what a server refuses would end a connection that others share.
+            _ if self.number.digits == 0 || self.number.is_padded() => Err(malformed(at, invalid)),
             [b'\r'] => Err(Halt::Incomplete),
             [b'\r', b'\n', ..] => {
                 self.at = self.at.saturating_add(2);
@@ -287,8 +288,11 @@ mod tests {
     }
 
     #[test]
-    fn the_digits_of_a_number_are_bounded_though_leading_zeros_are_fine() {
-        assert_eq!(scan(b"*00000000000000000001\r\n$4\r\nPING\r\n"), Scan::Complete(33));
+    fn the_digits_of_a_number_are_bounded_and_none_is_padding() {
+        assert_eq!(scan(b"*01\r\n$4\r\nPING\r\n"), malformed(3, Reason::InvalidMultibulkLength));
+        assert_eq!(scan(b"*1\r\n$04\r\nPING\r\n"), malformed(7, Reason::InvalidBulkLength));
+        assert_eq!(scan(b"*1\r\n$00\r\n\r\n"), malformed(7, Reason::InvalidBulkLength));
+        assert_eq!(scan(b"*10\r\n"), Scan::Incomplete);
         assert_eq!(scan(b"*000000000000000000001"), malformed(21, Reason::MultibulkCountTooLong));
         let bulk = b"*1\r\n$000000000000000000004";
         assert_eq!(scan(bulk), malformed(25, Reason::BulkCountTooLong));

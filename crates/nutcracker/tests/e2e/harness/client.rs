@@ -4,6 +4,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use socket2::SockRef;
@@ -114,6 +115,16 @@ impl Client {
         }
         self.set_write_timeout(PATIENCE);
         sent
+    }
+
+    /// Sends `bytes` from a thread of its own, which ends when all are sent or the connection is gone.
+    #[track_caller]
+    pub(crate) fn send_in_background(&self, bytes: Vec<u8>) -> JoinHandle<()> {
+        let Stream::Tcp(stream) = &self.stream else { panic!("only over TCP") };
+        let mut stream = stream.try_clone().expect("a second handle");
+        thread::spawn(move || {
+            let _gone = stream.write_all(&bytes);
+        })
     }
 
     /// Sends one request of `words`.
