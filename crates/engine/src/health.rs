@@ -69,11 +69,19 @@ impl Health {
         self.failures += 1;
     }
 
-    /// A reply was delivered. Returns whether there were failures to forget.
+    /// A reply was delivered. Returns whether there were failures to forget; what fails next is another outage.
     pub(crate) fn note_reply(&mut self) -> bool {
         let had_failures = self.failures != 0;
-        self.failures = 0;
+        if had_failures {
+            self.failures = 0;
+            self.forget_outage();
+        }
         had_failures
+    }
+
+    fn forget_outage(&mut self) {
+        self.failed_at = None;
+        self.failed_event = 0;
     }
 
     /// Whether the failures counted so far eject the server.
@@ -89,8 +97,12 @@ impl Health {
 
     /// Whether the server belongs to a ring built now; an ejected one whose time has come returns.
     pub(crate) fn restore_if_due(&mut self, now: u64) -> bool {
-        if self.retry_at.is_some_and(|retry_at| retry_at <= now) {
+        if let Some(retry_at) = self.retry_at.filter(|retry_at| *retry_at <= now) {
             self.retry_at = None;
+            // With a retry timeout of zero the outage has only begun.
+            if retry_at < now {
+                self.forget_outage();
+            }
         }
         self.retry_at.is_none()
     }
@@ -151,6 +163,28 @@ mod tests {
         assert!(!health.is_over(&ejection));
         health.note(Failure::Loading, 3, 3);
         assert!(health.is_over(&ejection));
+    }
+
+    #[test]
+    fn what_fails_after_a_reply_is_another_outage() {
+        let mut health = Health::default();
+        let window = 400_000;
+        assert!(health.note(Failure::TimedOut { window }, 1_000_000, 5));
+        assert!(health.note_reply());
+        assert!(health.note(Failure::Broken { opened: 1 }, 1_000_001, 6));
+        assert!(health.note_reply());
+        assert!(health.note(Failure::TimedOut { window }, 1_000_002, 7));
+        assert_eq!(health.failures, 1);
+    }
+
+    #[test]
+    fn what_fails_after_the_return_to_the_ring_is_another_outage() {
+        let mut health = Health::default();
+        health.note(Failure::Broken { opened: 1 }, 100, 2);
+        health.eject_until(500);
+        assert!(!health.note(Failure::Broken { opened: 1 }, 100, 3));
+        assert!(health.restore_if_due(501));
+        assert!(health.note(Failure::Broken { opened: 1 }, 600, 4));
     }
 
     #[test]

@@ -10,6 +10,7 @@
 //! A failing seed prints the command that replays it. `SIM_SEEDS=100000 cargo test -p engine --test sim every_seed` runs
 //! many more than usual, `SIM_FIRST=100000` begins with another seed.
 
+mod any_bytes;
 mod client;
 mod directed;
 mod keyspace;
@@ -71,7 +72,8 @@ fn assert_that_everything_happened(tally: &Tally) {
         "unknown",
     ];
     let others = ["local", "cross shard", "deviation", "stray", "shed"];
-    for kind in commands.iter().chain(&texts).chain(&others) {
+    let events = ["an ejection", "a restoration", "a needless password", "a malformed request"];
+    for kind in commands.iter().chain(&texts).chain(&others).chain(&events) {
         assert!(tally.contains_key(*kind), "no reply of the kind {kind:?} in {tally:#?}");
     }
 }

@@ -19,6 +19,8 @@ pub(crate) struct SimServer {
     /// No more faults.
     pub(crate) healed: bool,
     strays: u32,
+    /// The connection each client's newest request came over.
+    lanes: HashMap<u32, WireId>,
 }
 
 struct Connection {
@@ -61,7 +63,14 @@ enum Handshake {
 
 impl SimServer {
     pub(crate) fn new(index: u32) -> SimServer {
-        SimServer { index, connections: Vec::new(), shut_until: None, healed: false, strays: 0 }
+        SimServer {
+            index,
+            connections: Vec::new(),
+            shut_until: None,
+            healed: false,
+            strays: 0,
+            lanes: HashMap::new(),
+        }
     }
 
     /// The next moment at which it has something to do by itself.
@@ -239,10 +248,21 @@ impl SimServer {
         let step = if stored { 2 } else { 1 };
         let keys: Vec<_> = arguments[1..].iter().step_by(step).collect();
         if let Some(token) = connection.check(self.index, &keys, at.truth) {
+            self.check_lane(i, token, at);
             let reply = self.reply_to(token, arguments, truth, at);
             self.connections[i].reply(self.index, reply, at);
         } else {
             connection.reply(self.index, truth, at);
+        }
+    }
+
+    /// A client uses one connection to a server for as long as that lives.
+    fn check_lane(&mut self, i: usize, token: Token, at: &mut Scene<'_>) {
+        let wire = self.connections[i].wire;
+        let before = self.lanes.insert(token.client, wire).unwrap_or(wire);
+        let alive = |wire| !at.network.look(wire).engine_gone;
+        if before != wire && alive(before) && alive(wire) {
+            at.truth.accuse(|| format!("{token:?} came over another connection than those before"));
         }
     }
 

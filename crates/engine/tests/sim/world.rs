@@ -49,7 +49,7 @@ pub(crate) fn run_scenario(
 ) -> Result<Tally, String> {
     let mut world = World::new(scenario, random, defect);
     match world.live() {
-        Ok(()) => Ok(world.truth.tally),
+        Ok(()) => Ok(world.tally()),
         Err(what) => Err(format!("{what}\nat {} µs in {:#?}", world.now, world.scenario)),
     }
 }
@@ -233,6 +233,22 @@ impl World {
                 .map_err(|what| format!("worker {number} at the end: {what}"))?;
         }
         Ok(())
+    }
+
+    /// What happened, for the statistics of many runs.
+    fn tally(mut self) -> Tally {
+        for event in self.workers.iter().flat_map(|worker| &worker.events) {
+            let kind = match event {
+                Event::Ejected { .. } => "an ejection",
+                Event::Restored { .. } => "a restoration",
+                Event::PasswordNotNeeded { .. } => "a needless password",
+                Event::Malformed { .. } => "a malformed request",
+                Event::IncompleteRequest { .. } => "an incomplete request",
+                _ => continue,
+            };
+            *self.truth.tally.entry(kind.into()).or_default() += 1;
+        }
+        self.truth.tally
     }
 
     /// Every request of a server was answered or is accounted for.

@@ -57,6 +57,25 @@ fn a_reply_resets_the_count_of_failures() {
 }
 
 #[test]
+fn a_failure_long_past_does_not_hide_the_next_one() {
+    let mut rig = Rig::new(ejecting_pool(1, 2));
+    let client = rig.client();
+    rig.send(client, get("slow"));
+    let server = rig.server(0);
+    rig.pass_ms(400);
+    rig.send(server, bulk("late"));
+    rig.send(client, get("a"));
+    rig.send(server, bulk("a"));
+    rig.pass_ms(1_000_000);
+    // The connection is older than the failure that a reply has forgiven.
+    rig.send(client, get("b"));
+    rig.reset(server);
+    rig.set_door(0, DOWN);
+    rig.send(client, get("c"));
+    assert_eq!(ejections(&mut rig), 1);
+}
+
+#[test]
 fn an_ejected_server_returns_with_the_first_request_after_its_time() {
     let mut rig = Rig::new(ejecting_pool(2, 1));
     let (client, key) = (rig.client(), rig.key(0, 0));

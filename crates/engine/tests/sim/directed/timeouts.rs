@@ -4,7 +4,7 @@
 use engine::Event;
 
 use super::{REFUSED, TIMED_OUT, ejecting_pool};
-use crate::network::Door;
+use crate::network::{Door, WireId};
 use crate::rig::{Rig, bulk, command};
 use crate::scenario::pool;
 
@@ -86,27 +86,49 @@ fn a_connection_that_answers_nothing_in_time_for_four_timeouts_is_closed() {
     assert!(rig.read(client).ends_with(&bulk("yes")));
 }
 
-#[test]
-fn a_connection_that_answers_late_but_steadily_stays_open() {
-    let mut rig = Rig::new(pool(1));
+/// A server that answers each request 600 ms after it came, one every 300 ms, until `millis`. Returns client and server.
+fn answer_late_until(rig: &mut Rig, millis: u64) -> (WireId, WireId) {
     let client = rig.client();
     rig.send(client, get("first"));
     let server = rig.server(0);
     rig.pass_ms(300);
-    for round in 0..4 {
+    while rig.now < millis * 1000 {
         rig.send(client, get("next"));
         rig.pass_ms(300);
-        // Each reply comes 600 ms after its request.
         rig.send(server, bulk("late"));
-        assert_eq!(rig.read(client), TIMED_OUT, "round {round}");
+        assert_eq!(rig.read(client), TIMED_OUT);
     }
     rig.read(server);
+    (client, server)
+}
+
+#[test]
+fn a_connection_that_answers_late_but_steadily_stays_open_for_a_while() {
+    let mut rig = Rig::new(pool(1));
+    let (client, server) = answer_late_until(&mut rig, 1_800);
     assert!(!rig.is_closed(server));
     rig.send(client, get("in time"));
     rig.pass_ms(100);
     assert_eq!(rig.read(client), TIMED_OUT);
     rig.send(server, bulk("late") + &bulk("fresh"));
     assert_eq!(rig.read(client), bulk("fresh"));
+    rig.pass_ms(10_000);
+    assert!(!rig.is_closed(server));
+}
+
+#[test]
+fn a_connection_that_serves_nobody_in_time_for_four_timeouts_is_closed() {
+    let mut rig = Rig::new(pool(1));
+    // The first request timed out at 400 ms.
+    let (client, server) = answer_late_until(&mut rig, 1_800);
+    rig.send(client, get("next"));
+    assert_eq!(rig.read(server), get("next"));
+    rig.pass(199_999);
+    assert!(!rig.is_closed(server));
+    rig.pass(1);
+    assert!(rig.is_closed(server));
+    assert_eq!(rig.read(client), TIMED_OUT.repeat(2));
+    rig.assert_at_rest();
 }
 
 #[test]
