@@ -471,7 +471,8 @@ impl Engine {
         if !idle_close {
             self.events.push(Event::LinkBroken { pool, server, text, requests });
             if cause != Break::Silent {
-                self.note_failure(pool, server, Failure::Broken { opened: link.opened }, now);
+                let (opened, opened_at) = (link.opened, link.opened_at);
+                self.note_failure(pool, server, Failure::Broken { opened, opened_at }, now);
             }
             let state = &mut self.pools[pool as usize];
             if !established && state.pool.ejection.is_none() {
