@@ -378,6 +378,25 @@ fn a_lingering_close_lets_a_client_that_still_sends_read_its_reply_to_the_end() 
 }
 
 #[test]
+fn at_the_end_of_the_loop_a_client_that_still_sends_reads_its_reply_to_the_end() {
+    let rig = Rig::start();
+    rig.react(|probe, slot, _| {
+        probe.send(slot, b"the last words");
+        probe.close_when_written(slot, Close::Linger);
+        probe.running = false;
+        Flow::Pause
+    });
+    let (mut client, _) = rig.client(rig.listen());
+    rig.settle();
+    let held = rig.hold();
+    client.write_all(&[b'x'; 100 * 1024]).unwrap();
+    drop(held);
+    let mut reply = Vec::new();
+    client.read_to_end(&mut reply).expect("the end, not a reset");
+    assert_eq!(reply, b"the last words");
+}
+
+#[test]
 fn closing_at_once_resets_a_client_that_still_sends() {
     let rig = Rig::start();
     let mut client = client_of_a_core_that_closes_early(&rig, Close::Now);
