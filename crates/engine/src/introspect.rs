@@ -47,7 +47,13 @@ fn served() -> impl Iterator<Item = &'static Command> {
 
 /// A command or, as `container|subcommand`, a subcommand.
 fn named(name: &[u8]) -> Option<&'static Command> {
-    command::all().iter().find(|command| command.name.as_bytes().eq_ignore_ascii_case(name))
+    let mut words = name.splitn(2, |byte| *byte == b'|');
+    let command = command::find(words.next()?)?;
+    let Some(wanted) = words.next() else { return Some(command) };
+    let has_name = |sub: &&Command| {
+        sub.subcommand().is_some_and(|word| word.as_bytes().eq_ignore_ascii_case(wanted))
+    };
+    command.subcommands().iter().find(has_name)
 }
 
 /// COMMAND DOCS: what the table knows of each command, all of them when none is named.
