@@ -1,13 +1,13 @@
 //! A raw client: bytes out, bytes in, every read with a deadline.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use socket2::SockRef;
+use socket2::{Domain, SockRef, Socket, Type};
 
 use super::reply::{Reply, request};
 use super::wait::PATIENCE;
@@ -48,6 +48,18 @@ impl Client {
         stream.set_nodelay(true)?;
         stream.set_write_timeout(Some(PATIENCE))?;
         Ok(Client { stream: Stream::Tcp(stream), unread: Vec::new(), position: 0 })
+    }
+
+    /// Connects over TCP from an address of this machine.
+    #[track_caller]
+    pub(crate) fn connect_from(from: Ipv4Addr, address: SocketAddr) -> Client {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        socket.bind(&SocketAddr::from((from, 0)).into()).expect("an address of this machine");
+        socket
+            .connect(&address.into())
+            .unwrap_or_else(|error| panic!("connect to {address}: {error}"));
+        socket.set_tcp_nodelay(true).expect("no delay");
+        Client { stream: Stream::Tcp(socket.into()), unread: Vec::new(), position: 0 }
     }
 
     /// Connects to a unix socket.

@@ -11,6 +11,7 @@ mod process;
 mod proxy;
 mod random;
 mod reply;
+mod sandbox;
 mod servers;
 mod wait;
 
@@ -21,5 +22,6 @@ pub(crate) use ports::unused_port;
 pub(crate) use proxy::{Launch, Proxy, WORKER_COUNTS, binary_under_test, reference_binary};
 pub(crate) use random::Random;
 pub(crate) use reply::{Reply, request, requests};
+pub(crate) use sandbox::{in_private_network, private_files_allowed};
 pub(crate) use servers::{RealServer, spread};
 pub(crate) use wait::{PATIENCE, eventually, within};

@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
+use std::time::Duration;
 
+use rustix::param::clock_ticks_per_second;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::wait::eventually;
@@ -19,7 +21,7 @@ impl Process {
     #[track_caller]
     pub(crate) fn spawn(command: &mut Command) -> Process {
         let child = command.spawn().unwrap_or_else(|error| panic!("start {command:?}: {error}"));
-        Process { child, status: None }
+        Process::from(child)
     }
 
     /// The process id.
@@ -73,8 +75,29 @@ impl Process {
         fs::read_dir(self.proc("fd")).expect("the descriptors of a process").count()
     }
 
+    /// Processor time it has used so far, in user and kernel mode.
+    #[track_caller]
+    pub(crate) fn processor_time(&self) -> Duration {
+        let stat = fs::read_to_string(self.proc("stat")).expect("the status of a process");
+        // The name in parentheses may hold anything; what follows is numbers.
+        let (_, rest) = stat.rsplit_once(')').expect("a name in parentheses");
+        let ticks: u64 = rest
+            .split_whitespace()
+            .skip(11)
+            .take(2)
+            .map(|n| n.parse::<u64>().expect("a number of ticks"))
+            .sum();
+        Duration::from_millis(ticks * 1000 / clock_ticks_per_second())
+    }
+
     fn proc(&self, entry: &str) -> PathBuf {
         Path::new("/proc").join(self.id().to_string()).join(entry)
+    }
+}
+
+impl From<Child> for Process {
+    fn from(child: Child) -> Process {
+        Process { child, status: None }
     }
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{ExitStatus, Stdio};
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -13,6 +13,7 @@ use tempfile::TempDir;
 use super::client::Client;
 use super::ports::unused_port;
 use super::process::Process;
+use super::sandbox;
 use super::wait::{PATIENCE, eventually};
 
 /// The numbers of workers that a test of the data plane runs with.
@@ -45,6 +46,7 @@ pub(crate) struct Launch {
     arguments: Vec<String>,
     workers: Option<u32>,
     shell_limits: String,
+    private_files: Vec<(String, String)>,
 }
 
 /// A running proxy. When the test fails its log is printed; when it died or one of its threads panicked, the test fails.
@@ -72,6 +74,14 @@ impl Launch {
     /// Starts under what `limits` sets in a shell, such as `ulimit -n 128` or `umask 077`.
     pub(crate) fn under(mut self, limits: &str) -> Launch {
         self.shell_limits = limits.into();
+        self
+    }
+
+    /// Shows the proxy, and nobody else, a file of the system with other content.
+    ///
+    /// Only where [`sandbox::private_files_allowed`].
+    pub(crate) fn private_file(mut self, path: &str, content: impl Into<String>) -> Launch {
+        self.private_files.push((path.into(), content.into()));
         self
     }
 
@@ -118,10 +128,11 @@ impl Launch {
         let (yaml, listen) = with_addresses(&self.yaml.replace("@dir", &here));
         fs::write(dir.path().join("conf.yml"), yaml).expect("write the configuration");
         let stats: SocketAddr = (Ipv4Addr::LOCALHOST, unused_port()).into();
-        let mut command = Command::new("sh");
+        let private = sandbox::prepare(dir.path(), &self.private_files);
+        let mut command = sandbox::shell(!self.private_files.is_empty());
         command
             .arg("-c")
-            .arg(format!("{}\nexec \"$0\" \"$@\"", self.shell_limits))
+            .arg(format!("{private}{}\nexec \"$0\" \"$@\"", self.shell_limits))
             .arg(&self.binary);
         command.args(["-c", "conf.yml", "-o", "log", "-a", "127.0.0.1", "-i", "100", "-v", "6"]);
         command.arg("-s").arg(stats.port().to_string());
@@ -147,6 +158,7 @@ impl Proxy {
             arguments: Vec::new(),
             workers: None,
             shell_limits: String::new(),
+            private_files: Vec::new(),
         }
     }
 
@@ -176,6 +188,14 @@ impl Proxy {
     /// Its folder: the configuration is `conf.yml` and the log is `log` in it.
     pub(crate) fn dir(&self) -> &Path {
         self.dir.path()
+    }
+
+    /// Changes what the proxy reads from one of its private files.
+    #[track_caller]
+    pub(crate) fn rewrite_private_file(&self, path: &str, content: &str) {
+        let file = sandbox::private_path(self.dir.path(), path);
+        assert!(file.exists(), "{path} is no private file of this proxy");
+        fs::write(file, content).expect("write a private file");
     }
 
     /// The process.

@@ -51,6 +51,17 @@ impl RealServer {
         })
     }
 
+    /// A redis-server at an address of this machine; `None` when its port is taken there.
+    #[track_caller]
+    pub(crate) fn redis_at(address: SocketAddr) -> Option<RealServer> {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let place = Place::Tcp(address);
+        let mut arguments = vec!["redis-server".to_owned()];
+        arguments.extend(redis_arguments(&dir, &place));
+        let process = launch(&arguments, &place)?;
+        Some(RealServer { process, place, arguments, dir })
+    }
+
     /// A redis-server on a unix socket.
     #[track_caller]
     pub(crate) fn redis_on_a_unix_socket(options: &[&str]) -> RealServer {
@@ -147,7 +158,8 @@ impl Location for RealServer {
 fn redis_arguments(dir: &TempDir, place: &Place) -> Vec<String> {
     let mut arguments: Vec<String> = match place {
         Place::Tcp(address) => {
-            vec!["--port".into(), address.port().to_string(), "--bind".into(), "127.0.0.1".into()]
+            let (port, ip) = (address.port().to_string(), address.ip().to_string());
+            vec!["--port".into(), port, "--bind".into(), ip]
         }
         Place::Unix(path) => {
             vec!["--port".into(), "0".into(), "--unixsocket".into(), path.display().to_string()]
