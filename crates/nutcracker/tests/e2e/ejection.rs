@@ -38,6 +38,52 @@ fn the_limit_counts_failures_and_then_the_ring_shrinks() {
 }
 
 #[test]
+fn clients_of_all_workers_share_one_count_of_failures() {
+    for (limit, outages) in [(1, 2), (2, 3), (5, 1)] {
+        let mut servers = RealServer::several(2);
+        let proxy = Proxy::with(ejecting(&servers, limit, 400)).workers(2).start();
+        let mut clients: Vec<Client> = (0..8).map(|_| proxy.client()).collect();
+        clients.iter_mut().for_each(Client::expect_usable);
+        let info = clients[0].call(&["INFO"]).text();
+        for worker in 0..2 {
+            assert!(!info.contains(&format!("worker{worker}_clients:0")), "an idle worker: {info}");
+        }
+        let key = spread(&mut clients[0], &servers, 1)[1][0].clone();
+        for outage in 1..=outages {
+            for client in &mut clients {
+                eventually("the server is in the ring and connected", || {
+                    (client.call(&["SET", &key, "v"]) == Reply::ok()
+                        && servers[1].client().call(&["GETDEL", &key]) == Reply::bulk("v"))
+                    .then_some(())
+                });
+            }
+            let ejects = proxy.stat(&["server_ejects"]);
+            servers[1].stop();
+            proxy.await_stat(&["server2", "server_connections"], 0);
+            // One request at a time: nothing is in flight when the limit is reached. The count is in the words of the
+            // clients: they meet errors until the ring shrinks, whichever worker they are on.
+            let mut errors = 0;
+            let mut asked = 0;
+            eventually("the server is ejected", || {
+                let client = &mut clients[asked % 8];
+                asked += 1;
+                let failed = client.call(&["SET", &key, "v"]).is_error();
+                errors += u32::from(failed);
+                (!failed).then_some(())
+            });
+            assert_eq!(errors, limit, "errors of outage {outage}");
+            for client in &mut clients {
+                // The server may have had its retry time already, which costs as many errors again.
+                if proxy.stat(&["server_ejects"]) == ejects + 1 {
+                    client.call(&["SET", &key, "v"]);
+                }
+            }
+            servers[1].start_again();
+        }
+    }
+}
+
+#[test]
 fn a_success_clears_the_count() {
     let healthy = FakeServer::answering(|_| b"+OK\r\n".to_vec());
     let flaky = FakeServer::start(|connection| {

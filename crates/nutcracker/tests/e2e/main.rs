@@ -29,3 +29,4 @@ mod replies;
 mod resolver;
 mod routing;
 mod split;
+mod starts;
