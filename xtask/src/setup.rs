@@ -11,23 +11,29 @@ use anyhow::{Context, Result, bail};
 pub(crate) struct Program {
     name: &'static str,
     package: &'static str,
-    /// The service that the package would start.
-    unit: &'static str,
+    /// The service that the package would start, if it has one.
+    unit: Option<&'static str>,
 }
 
 const REDIS: Program =
-    Program { name: "redis-server", package: "redis-server", unit: "redis-server.service" };
+    Program { name: "redis-server", package: "redis-server", unit: Some("redis-server.service") };
 const MEMCACHED: Program =
-    Program { name: "memcached", package: "memcached", unit: "memcached.service" };
+    Program { name: "memcached", package: "memcached", unit: Some("memcached.service") };
 /// twemproxy 0.5, which the differential tests compare with.
-const TWEMPROXY: Program =
-    Program { name: "/usr/sbin/nutcracker", package: "nutcracker", unit: "nutcracker.service" };
+const TWEMPROXY: Program = Program {
+    name: "/usr/sbin/nutcracker",
+    package: "nutcracker",
+    unit: Some("nutcracker.service"),
+};
+
+/// Some tests give the proxy a network of its own.
+const IP: Program = Program { name: "ip", package: "iproute2", unit: None };
 
 /// What `make run` needs.
 pub(crate) const FOR_THE_DEMO: [Program; 2] = [REDIS, MEMCACHED];
 
 /// What `make test` needs.
-pub(crate) const FOR_TESTS: [Program; 3] = [REDIS, MEMCACHED, TWEMPROXY];
+pub(crate) const FOR_TESTS: [Program; 4] = [REDIS, MEMCACHED, TWEMPROXY, IP];
 
 /// Installs whatever of `programs` is missing: with apt on Debian and its children, elsewhere it says what to install.
 ///
@@ -98,9 +104,9 @@ impl MaskedUnits {
         if !Path::new("/run/systemd/system").exists() {
             return Ok(masked);
         }
-        for program in programs {
-            run_as_root(&["systemctl", "--runtime", "mask", program.unit])?;
-            masked.0.push(program.unit);
+        for unit in programs.iter().filter_map(|program| program.unit) {
+            run_as_root(&["systemctl", "--runtime", "mask", unit])?;
+            masked.0.push(unit);
         }
         Ok(masked)
     }

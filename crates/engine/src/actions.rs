@@ -53,6 +53,8 @@ pub enum Event {
         pool: u32,
         /// Server index.
         server: u32,
+        /// Workers that counted a failure later than this (monotonic µs) met the same outage.
+        since: u64,
     },
     /// A server with counted failures replied; other workers forget theirs.
     Replied {

@@ -372,11 +372,7 @@ impl Engine {
     fn refuse(&mut self, c: u32, malformed: Malformed) {
         let pool = self.clients[c as usize].pool;
         self.events.push(Event::Malformed { pool, reason: malformed.reason.text() });
-        let mut error = std::mem::take(&mut self.scratch.reply);
-        error.clear();
-        reply::protocol_error(&malformed, &mut error);
-        self.answer(c, &error);
-        self.scratch.reply = error;
+        self.answer_with(c, |out| reply::protocol_error(&malformed, out));
         self.stop_reading(c, Ending::ByFault);
     }
 

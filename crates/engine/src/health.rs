@@ -17,8 +17,9 @@ const BACKOFF_MAX: Duration = Duration::from_secs(1);
 pub(crate) enum Failure {
     /// A connection broke or could not be established.
     Broken {
-        /// The event number of the connection attempt.
+        /// The event number of the connection attempt, and its time.
         opened: u64,
+        opened_at: u64,
     },
     /// A request was not answered within the timeout, µs.
     TimedOut {
@@ -27,6 +28,17 @@ pub(crate) enum Failure {
     },
     /// The server says that it is still loading its data.
     Loading,
+}
+
+impl Failure {
+    /// What other workers tell an outage by: a failure that one of them counted later than this moment is of the same.
+    pub(crate) fn since(self, now: u64) -> u64 {
+        match self {
+            Failure::Broken { opened_at, .. } => opened_at,
+            Failure::TimedOut { window } => now.saturating_sub(window),
+            Failure::Loading => now.saturating_sub(1),
+        }
+    }
 }
 
 /// The state of one server as one worker sees it. All times are monotonic microseconds.
@@ -52,7 +64,7 @@ impl Health {
     /// and failures alike. Returns whether it was counted.
     pub(crate) fn note(&mut self, failure: Failure, now: u64, event: u64) -> bool {
         let same_outage = match failure {
-            Failure::Broken { opened } => opened < self.failed_event,
+            Failure::Broken { opened, .. } => opened < self.failed_event,
             Failure::TimedOut { window } => self.failed_at.is_some_and(|at| now < at + window),
             Failure::Loading => self.failed_at.is_some_and(|at| now <= at),
         };
@@ -62,11 +74,22 @@ impl Health {
         !same_outage
     }
 
-    /// Counts a failure, whoever met it.
-    pub(crate) fn count(&mut self, now: u64, event: u64) {
+    /// Counts a failure that another worker met, unless this one has counted the same outage already.
+    pub(crate) fn note_elsewhere(&mut self, since: u64, now: u64, event: u64) {
+        if self.failed_at.is_none_or(|at| at <= since) {
+            self.count(now, event);
+        }
+    }
+
+    fn count(&mut self, now: u64, event: u64) {
+        self.note_outage(now, event);
+        self.failures = self.failures.saturating_add(1);
+    }
+
+    /// From now on what breaks that was there before is of this outage.
+    pub(crate) fn note_outage(&mut self, now: u64, event: u64) {
         self.failed_at = Some(now);
         self.failed_event = event;
-        self.failures += 1;
     }
 
     /// A reply was delivered. Returns whether there were failures to forget; what fails next is another outage.
@@ -111,7 +134,7 @@ impl Health {
     pub(crate) fn back_off(&mut self, pool: &Pool, text: &'static str, now: u64) {
         let doubled = BACKOFF_FIRST * 2_u32.saturating_pow(self.refusals.min(16));
         let pause = doubled.min(BACKOFF_MAX).min(pool.retry_timeout);
-        self.refusals += 1;
+        self.refusals = self.refusals.saturating_add(1);
         self.backoff_until = now + pause.as_micros() as u64;
         self.backoff_text = text;
     }
@@ -132,14 +155,32 @@ impl Health {
 mod tests {
     use super::*;
 
+    fn broken(opened: u64) -> Failure {
+        Failure::Broken { opened, opened_at: opened }
+    }
+
     #[test]
     fn connections_that_break_together_are_one_failure() {
         let mut health = Health::default();
-        assert!(health.note(Failure::Broken { opened: 1 }, 100, 4));
-        assert!(!health.note(Failure::Broken { opened: 2 }, 100, 5));
-        assert!(!health.note(Failure::Broken { opened: 3 }, 150, 6));
-        assert!(health.note(Failure::Broken { opened: 7 }, 150, 8));
+        assert!(health.note(broken(1), 100, 4));
+        assert!(!health.note(broken(2), 100, 5));
+        assert!(!health.note(broken(3), 150, 6));
+        assert!(health.note(broken(7), 150, 8));
         assert_eq!(health.failures, 2);
+    }
+
+    #[test]
+    fn an_outage_that_two_workers_meet_at_once_is_one_failure() {
+        let broken = Failure::Broken { opened: 1, opened_at: 50 };
+        let timed_out = Failure::TimedOut { window: 40 };
+        for failure in [broken, timed_out] {
+            let mut health = Health::default();
+            assert!(health.note(failure, 100, 2));
+            health.note_elsewhere(failure.since(101), 102, 3);
+            assert_eq!(health.failures, 1, "{failure:?}");
+            health.note_elsewhere(Failure::Broken { opened: 9, opened_at: 110 }.since(120), 121, 4);
+            assert_eq!(health.failures, 2, "another outage");
+        }
     }
 
     #[test]
@@ -171,7 +212,7 @@ mod tests {
         let window = 400_000;
         assert!(health.note(Failure::TimedOut { window }, 1_000_000, 5));
         assert!(health.note_reply());
-        assert!(health.note(Failure::Broken { opened: 1 }, 1_000_001, 6));
+        assert!(health.note(broken(1), 1_000_001, 6));
         assert!(health.note_reply());
         assert!(health.note(Failure::TimedOut { window }, 1_000_002, 7));
         assert_eq!(health.failures, 1);
@@ -180,11 +221,11 @@ mod tests {
     #[test]
     fn what_fails_after_the_return_to_the_ring_is_another_outage() {
         let mut health = Health::default();
-        health.note(Failure::Broken { opened: 1 }, 100, 2);
+        health.note(broken(1), 100, 2);
         health.eject_until(500);
-        assert!(!health.note(Failure::Broken { opened: 1 }, 100, 3));
+        assert!(!health.note(broken(1), 100, 3));
         assert!(health.restore_if_due(501));
-        assert!(health.note(Failure::Broken { opened: 1 }, 600, 4));
+        assert!(health.note(broken(1), 600, 4));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! COMMAND and its subcommands, answered from the proxy's own table: clients learn what works through the proxy.
 
 use proto::Span;
-use proto::resp::command::{self, BeginSearch, Command, FindKeys, Policy};
+use proto::resp::command::{self, Command, Policy};
 use proto::resp::encode;
 
 /// Appends the reply to `COMMAND …`; `row` is the row the request resolved to.
@@ -9,7 +9,7 @@ pub(crate) fn command(row: &Command, request: &[u8], args: &[Span], out: &mut Ve
     match row.subcommand() {
         None => {
             encode::array_header(out, served().count());
-            served().for_each(|command| info(command, out));
+            served().for_each(|command| command.write_description(out));
         }
         Some("count") => encode::integer(out, served().count() as i64),
         Some("list") => {
@@ -20,14 +20,14 @@ pub(crate) fn command(row: &Command, request: &[u8], args: &[Span], out: &mut Ve
             encode::array_header(out, args.len() - 2);
             for name in &args[2..] {
                 match named(name.of(request)) {
-                    Some(command) => info(command, out),
+                    Some(command) => command.write_description(out),
                     None => null_array(out),
                 }
             }
         }
         Some("info") => {
             encode::array_header(out, served().count());
-            served().for_each(|command| info(command, out));
+            served().for_each(|command| command.write_description(out));
         }
         Some("docs") => docs(request, args.get(2..).unwrap_or_default(), out),
         Some("getkeys") => keys(request, args, KeysShape::Names, out),
@@ -47,96 +47,13 @@ fn served() -> impl Iterator<Item = &'static Command> {
 
 /// A command or, as `container|subcommand`, a subcommand.
 fn named(name: &[u8]) -> Option<&'static Command> {
-    command::all().iter().find(|command| command.name.as_bytes().eq_ignore_ascii_case(name))
-}
-
-/// One entry of COMMAND INFO: ten elements since Redis 7.
-fn info(command: &Command, out: &mut Vec<u8>) {
-    let (first, last, step) = legacy_range(command);
-    encode::array_header(out, 10);
-    encode::bulk(out, command.name.as_bytes());
-    encode::integer(out, i64::from(command.arity));
-    simple_array(out, command.flags.words());
-    encode::integer(out, first);
-    encode::integer(out, last);
-    encode::integer(out, step);
-    encode::array_header(out, 0);
-    let tips = [
-        command.request_policy.word().map(|word| format!("request_policy:{word}")),
-        command.response_policy.word().map(|word| format!("response_policy:{word}")),
-    ];
-    let tips: Vec<String> = tips.into_iter().flatten().collect();
-    encode::array_header(out, tips.len());
-    tips.iter().for_each(|tip| encode::bulk(out, tip.as_bytes()));
-    encode::array_header(out, command.key_specs.len());
-    command.key_specs.iter().for_each(|spec| key_spec(spec, out));
-    encode::array_header(out, command.subcommands().len());
-    command.subcommands().iter().for_each(|sub| info(sub, out));
-}
-
-/// First key, last key and step, as commands had them before key specifications.
-fn legacy_range(command: &Command) -> (i64, i64, i64) {
-    match command.key_specs.first().map(|spec| (spec.begin_search, spec.find_keys)) {
-        Some((BeginSearch::Index(index), FindKeys::Range { lastkey, keystep, .. })) => {
-            let first = i64::from(index);
-            let last = if lastkey < 0 { i64::from(lastkey) } else { first + i64::from(lastkey) };
-            (first, last, i64::from(keystep))
-        }
-        _ => (0, 0, 0),
-    }
-}
-
-fn key_spec(spec: &command::KeySpec, out: &mut Vec<u8>) {
-    encode::array_header(out, 6);
-    encode::bulk(out, b"flags");
-    simple_array(out, spec.flags.words());
-    encode::bulk(out, b"begin_search");
-    match spec.begin_search {
-        BeginSearch::Index(index) => typed(out, "index", &[("index", i64::from(index))]),
-        BeginSearch::Keyword { keyword, startfrom } => {
-            encode::array_header(out, 4);
-            encode::bulk(out, b"type");
-            encode::bulk(out, b"keyword");
-            encode::bulk(out, b"spec");
-            encode::array_header(out, 4);
-            encode::bulk(out, b"keyword");
-            encode::bulk(out, keyword.as_bytes());
-            encode::bulk(out, b"startfrom");
-            encode::integer(out, i64::from(startfrom));
-        }
-        BeginSearch::Unknown => typed(out, "unknown", &[]),
-    }
-    encode::bulk(out, b"find_keys");
-    match spec.find_keys {
-        FindKeys::Range { lastkey, keystep, limit } => typed(
-            out,
-            "range",
-            &[("lastkey", lastkey.into()), ("keystep", keystep.into()), ("limit", limit.into())],
-        ),
-        FindKeys::Keynum { keynumidx, firstkey, keystep } => typed(
-            out,
-            "keynum",
-            &[
-                ("keynumidx", keynumidx.into()),
-                ("firstkey", firstkey.into()),
-                ("keystep", keystep.into()),
-            ],
-        ),
-        FindKeys::Unknown => typed(out, "unknown", &[]),
-    }
-}
-
-/// `type`, its name, `spec` and its integers.
-fn typed(out: &mut Vec<u8>, name: &str, fields: &[(&str, i64)]) {
-    encode::array_header(out, 4);
-    encode::bulk(out, b"type");
-    encode::bulk(out, name.as_bytes());
-    encode::bulk(out, b"spec");
-    encode::array_header(out, fields.len() * 2);
-    for (field, value) in fields {
-        encode::bulk(out, field.as_bytes());
-        encode::integer(out, *value);
-    }
+    let mut words = name.splitn(2, |byte| *byte == b'|');
+    let command = command::find(words.next()?)?;
+    let Some(wanted) = words.next() else { return Some(command) };
+    let has_name = |sub: &&Command| {
+        sub.subcommand().is_some_and(|word| word.as_bytes().eq_ignore_ascii_case(wanted))
+    };
+    command.subcommands().iter().find(has_name)
 }
 
 /// COMMAND DOCS: what the table knows of each command, all of them when none is named.

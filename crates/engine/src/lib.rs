@@ -52,6 +52,10 @@ use pipeline::Requests;
 use pools::PoolState;
 use topology::{Limits, Topology};
 
+/// Records of requests (3 MiB) and of clients that are kept for the next ones when there are none.
+const REQUESTS_KEPT_MAX: usize = 64 << 10;
+const CLIENTS_KEPT_MAX: usize = 1 << 10;
+
 /// The time of a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Now {
@@ -125,6 +129,21 @@ struct Scratch {
     /// An inline request rewritten.
     array: Vec<u8>,
     links: Vec<u32>,
+}
+
+impl Scratch {
+    /// What is kept of the buffers whose size a client decides.
+    const BYTES_KEPT_MAX: usize = 64 << 10;
+
+    /// Gives back what an unusual request left behind.
+    fn trim(&mut self) {
+        if self.reply.capacity() > Scratch::BYTES_KEPT_MAX {
+            self.reply = Vec::new();
+        }
+        if self.keys.capacity() > Scratch::BYTES_KEPT_MAX / size_of::<u32>() {
+            self.keys = Vec::new();
+        }
+    }
 }
 
 /// xorshift64*: spreads the random distribution evenly; no secrets depend on it.
@@ -242,8 +261,20 @@ impl Engine {
         self.expire(now);
         self.serve_resumed(now);
         self.release_held(now);
+        self.scratch.trim();
+        self.trim_records();
         self.counts.buffered_bytes.set(self.buffers.lent() as u64);
         self.counts.freed_bytes.set(self.buffers.freed());
+    }
+
+    /// Gives back what a spike of requests or of clients left behind, once all are gone.
+    fn trim_records(&mut self) {
+        if self.requests.is_empty() && self.requests.capacity() > REQUESTS_KEPT_MAX {
+            self.requests = Slab::new();
+        }
+        if self.clients.is_empty() && self.clients.capacity() > CLIENTS_KEPT_MAX {
+            self.clients = Slab::new();
+        }
     }
 
     /// When [`Engine::turn`] must be called at the latest, monotonic µs.

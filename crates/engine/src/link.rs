@@ -97,7 +97,7 @@ pub(crate) struct Link {
     opened_at: u64,
     /// When the server sent something for the last time, or began to be late.
     heard_at: u64,
-    /// When the first of the requests timed out that did since the last reply in time.
+    /// When the first of the requests timed out that did since the last reply in time, or since nothing was owed.
     late_since: Option<u64>,
     dirty: bool,
 }
@@ -376,10 +376,14 @@ impl Engine {
             counts.in_queue_bytes.sub(u64::from(owed.bytes));
         }
         if owed.request == NONE {
+            if link.fifo.is_empty() {
+                // It has caught up: nothing that it was late with says anything of what it will be asked next.
+                link.late_since = None;
+            }
             reply.discard(&mut self.buffers);
             return true;
         }
-        self.links[l as usize].late_since = None;
+        link.late_since = None;
         self.pace.note_round_trip(owed.at, now);
         if self.requests[owed.request as usize].client != NONE {
             counts.responses.add(1);
@@ -471,7 +475,8 @@ impl Engine {
         if !idle_close {
             self.events.push(Event::LinkBroken { pool, server, text, requests });
             if cause != Break::Silent {
-                self.note_failure(pool, server, Failure::Broken { opened: link.opened }, now);
+                let (opened, opened_at) = (link.opened, link.opened_at);
+                self.note_failure(pool, server, Failure::Broken { opened, opened_at }, now);
             }
             let state = &mut self.pools[pool as usize];
             if !established && state.pool.ejection.is_none() {
@@ -552,10 +557,9 @@ impl Engine {
     fn expire_link(&mut self, l: u32, timeout_us: u64, now: Now) -> Option<u64> {
         let link = &self.links[l as usize];
         if !matches!(link.phase, Phase::Ready) {
-            let since =
-                link.fifo.front().map_or(link.opened_at, |owed| owed.at.min(link.opened_at));
-            if since + timeout_us > now.mono_us {
-                return Some(since + timeout_us);
+            let deadline = link.opened_at + timeout_us;
+            if deadline > now.mono_us {
+                return Some(deadline);
             }
             self.count_timeout(link.pool, link.server);
             self.break_link(l, Break::Fault(fault::TIMED_OUT), now);

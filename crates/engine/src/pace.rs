@@ -28,10 +28,9 @@ pub(crate) struct Pace {
     /// The same of the bucket before.
     clients_before: u32,
     requests_before: u32,
-    /// Smoothed time from queueing a request to its reply, without the window, in 1/8 µs.
+    /// Smoothed time from queueing a request to its reply, in 1/8 µs. A window is part of it: one of a third of it is
+    /// half of the round trip without.
     round_trip_8: u64,
-    /// The window asked for last, µs.
-    window_us: u64,
     /// Something was received since the last turn.
     pub(crate) is_busy: bool,
     /// Clients whose replies are held, and since when.
@@ -56,7 +55,7 @@ impl Pace {
 
     /// A reply came for a request queued at `queued_at`.
     pub(crate) fn note_round_trip(&mut self, queued_at: u64, now: Now) {
-        let sample = (now.mono_us - queued_at).saturating_sub(self.window_us);
+        let sample = now.mono_us - queued_at;
         self.round_trip_8 = self.round_trip_8 - (self.round_trip_8 >> SMOOTHING) + sample;
     }
 
@@ -77,10 +76,9 @@ impl Pace {
         self.roll(now.mono_us / BUCKET_US);
         let clients = self.clients.max(self.clients_before);
         let requests = u64::from(self.requests.max(self.requests_before));
-        let window_us = (self.round_trip_8 >> (SMOOTHING + 1)).min(max_us);
+        let window_us = ((self.round_trip_8 >> SMOOTHING) / 3).min(max_us);
         let expected = requests * window_us / BUCKET_US;
-        self.window_us = if clients >= ACTIVE_CLIENTS_MIN && expected >= 1 { window_us } else { 0 };
-        self.window_us
+        if clients >= ACTIVE_CLIENTS_MIN && expected >= 1 { window_us } else { 0 }
     }
 }
 
@@ -155,9 +153,9 @@ mod tests {
     }
 
     #[test]
-    fn the_window_is_half_a_round_trip_and_bounded() {
+    fn the_window_is_bounded() {
         let window = |round_trip| pace(50, 200, round_trip).window(100, at(10 * BUCKET_US));
-        assert!((18..=20).contains(&window(40)));
+        assert!((12..=14).contains(&window(42)));
         assert_eq!(window(4000), 100);
     }
 
@@ -169,7 +167,7 @@ mod tests {
     #[test]
     fn no_window_when_nothing_more_is_expected_within_it() {
         assert_eq!(pace(12, 12, 40).window(100, at(10 * BUCKET_US)), 0);
-        assert_ne!(pace(60, 60, 40).window(100, at(10 * BUCKET_US)), 0);
+        assert_ne!(pace(80, 80, 42).window(100, at(10 * BUCKET_US)), 0);
     }
 
     #[test]
@@ -178,12 +176,12 @@ mod tests {
     }
 
     #[test]
-    fn the_window_does_not_feed_itself() {
-        let mut pace = pace(50, 200, 40);
-        let first = pace.window(100, at(10 * BUCKET_US));
+    fn the_window_settles_at_half_the_round_trip_that_it_is_a_part_of() {
+        let mut pace = pace(50, 200, 60);
         for _ in 0..100 {
-            pace.note_round_trip(0, at(40 + first));
+            let window = pace.window(100, at(10 * BUCKET_US));
+            (0..50).for_each(|_| pace.note_round_trip(0, at(60 + window)));
         }
-        assert!(pace.window(100, at(10 * BUCKET_US)) <= first + 1);
+        assert!((26..=30).contains(&pace.window(100, at(10 * BUCKET_US))));
     }
 }

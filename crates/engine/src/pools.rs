@@ -120,7 +120,8 @@ impl Engine {
         }
         let Some(ejection) = state.pool.ejection else { return };
         if !health.is_over(&ejection) {
-            self.events.push(Event::Failed { pool, server });
+            let since = failure.since(now.mono_us);
+            self.events.push(Event::Failed { pool, server, since });
             return;
         }
         let retry_at = now.mono_us + ejection.retry_timeout.as_micros() as u64;
@@ -138,11 +139,11 @@ impl Engine {
     /// Another worker told of its [`Event::Failed`], [`Event::Replied`] or [`Event::Ejected`]; other events are ignored.
     pub fn heed(&mut self, event: &Event, now: Now) {
         match *event {
-            Event::Failed { pool, server } => {
+            Event::Failed { pool, server, since } => {
                 self.last_event += 1;
                 let event = self.last_event;
                 if let Some(health) = self.health_of(pool, server) {
-                    health.count(now.mono_us, event);
+                    health.note_elsewhere(since, now.mono_us, event);
                 }
             }
             Event::Replied { pool, server } => {
@@ -150,10 +151,14 @@ impl Engine {
                     health.note_reply();
                 }
             }
-            Event::Ejected { pool, server, retry_at }
-                if self.health_of(pool, server).is_some_and(|health| health.retry_at.is_none()) =>
-            {
-                self.eject(pool, server, retry_at, now);
+            Event::Ejected { pool, server, retry_at } => {
+                self.last_event += 1;
+                let event = self.last_event;
+                let Some(health) = self.health_of(pool, server) else { return };
+                if health.retry_at.is_none() {
+                    health.note_outage(now.mono_us, event);
+                    self.eject(pool, server, retry_at, now);
+                }
             }
             _ => {}
         }

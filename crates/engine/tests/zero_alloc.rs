@@ -298,6 +298,35 @@ fn requests_and_replies_in_pieces_allocate_nothing() {
     }
 }
 
+/// Bytes that a round of `spike` leaves allocated in an engine that has served small requests before.
+fn bytes_left_by(spike: &Exchange) -> i64 {
+    let mut rig = Rig::new(spike.replies.len(), spike.clients);
+    let small = gets(spike.replies.len(), spike.clients, 1);
+    for _ in 0..2_500 {
+        rig.round(&small);
+    }
+    allocation_counter::measure(|| {
+        rig.round(spike);
+        rig.round(&small);
+    })
+    .bytes_current
+}
+
+#[test]
+fn a_large_message_that_the_proxy_echoes_leaves_nothing_behind() {
+    let message = vec![b'x'; 8 << 20];
+    let request = request(&[b"ECHO".to_vec(), message.clone()]);
+    let (replies, answer) = (vec![Vec::new()], bulk(&message));
+    let left = bytes_left_by(&Exchange { request, replies, answer, clients: 1, piece: 64 << 10 });
+    assert!(left < 256 << 10, "{left} bytes");
+}
+
+#[test]
+fn a_spike_of_requests_leaves_little_behind() {
+    let left = bytes_left_by(&Exchange { piece: 64 << 10, ..gets(1, 40, 4_000) });
+    assert!(left < 8 << 20, "{left} bytes");
+}
+
 #[test]
 fn commands_the_proxy_answers_itself_allocate_nothing() {
     let words = |words: &[&str]| {

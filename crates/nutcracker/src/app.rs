@@ -52,8 +52,13 @@ fn look(mode: impl FnOnce(&mut Vec<u8>, &mut Vec<u8>) -> io::Result<u8>) -> Exit
     let status = mode(&mut out, &mut err);
     let _ = io::stderr().write_all(&err);
     let written = io::stdout().write_all(&out).and_then(|()| io::stdout().flush());
-    match (status, written) {
-        (Ok(status), Ok(())) => ExitCode::from(status),
-        _ => ExitCode::FAILURE,
+    match status.and_then(|status| written.map(|()| status)) {
+        Ok(status) => ExitCode::from(status),
+        // Who closed the pipe, such as `head`, knows.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
+        Err(error) => {
+            complain(&format!("writing to standard output failed: {error}"));
+            ExitCode::FAILURE
+        }
     }
 }

@@ -203,14 +203,15 @@ impl Sockets {
             Verdict::Refuse(bytes, stream) => {
                 // A socket so full or broken that it takes no farewell gets none.
                 let _ = stream.write(&[IoSlice::new(bytes)]);
-                self.dismiss(stream, now);
+                self.turn_away(stream, now);
             }
             Verdict::Gone => {}
         }
     }
 }
 
-fn out_of_descriptors(error: &io::Error) -> bool {
+/// Whether the process, or the system, has no descriptor left.
+pub(crate) fn out_of_descriptors(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
 }
 

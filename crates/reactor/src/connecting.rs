@@ -4,8 +4,9 @@
 //! neither recurse nor keep the turn from ending.
 #![forbid(unsafe_code)]
 
-use std::vec;
+use std::{io, vec};
 
+use crate::accepting::out_of_descriptors;
 use crate::sockets::Sockets;
 use crate::stream::Progress;
 use crate::table::Row;
@@ -50,7 +51,7 @@ impl Sockets {
                 self.outcomes.push((slot, generation));
                 return;
             };
-            let begun = Stream::connect(&target).and_then(|(stream, progress)| {
+            let begun = self.open(&target).and_then(|(stream, progress)| {
                 self.register(slot, generation, &stream)?;
                 Ok((stream, progress))
             });
@@ -68,6 +69,16 @@ impl Sockets {
                         attempt.last = Errno::from(error);
                     }
                 }
+            }
+        }
+    }
+
+    /// Begins to connect; what only lingers gives up its descriptor for it.
+    fn open(&mut self, target: &Target) -> io::Result<(Stream, Progress)> {
+        loop {
+            match Stream::connect(target) {
+                Err(error) if out_of_descriptors(&error) && self.lingering.drop_oldest() => {}
+                result => return result,
             }
         }
     }

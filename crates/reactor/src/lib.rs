@@ -55,6 +55,7 @@ mod writing;
 
 pub use clock::{Clock, Now};
 pub use errno::Errno;
+pub use lingering::REFUSED_LINGERING_MAX;
 pub use mailbox::Mailbox;
 pub use reactor::Reactor;
 pub use seam::{Close, Core, Flow, Ops, SLICES, SLOTS_MAX, Slot, Verdict};

@@ -19,6 +19,10 @@ const DISCARD_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// How many connections may linger at once; the oldest goes first.
 const LINGERING_MAX: usize = 1024;
 
+/// How many of them may be refused newcomers, which come when descriptors are short: few enough to leave connections
+/// to servers the descriptors kept for them.
+pub const REFUSED_LINGERING_MAX: usize = 4;
+
 /// Entries kept allocated while nothing lingers.
 const ENTRIES_KEPT: usize = 16;
 
@@ -26,6 +30,7 @@ struct Lingerer {
     stream: Stream,
     until_us: u64,
     discarded: usize,
+    refused: bool,
 }
 
 /// The lingering connections, oldest first. INVARIANT: the first entry, if any, is not None; the entry at position `i`
@@ -44,11 +49,27 @@ impl Lingering {
 
     /// Takes a connection that is registered with [`Lingering::next_token`].
     pub(crate) fn add(&mut self, stream: Stream, now: Now) {
+        self.push(stream, false, now);
+    }
+
+    /// Takes likewise a connection that was refused; too many of those make the oldest of them go.
+    pub(crate) fn add_refused(&mut self, stream: Stream, now: Now) {
+        self.push(stream, true, now);
+        let refused = |place: &Option<Lingerer>| place.as_ref().is_some_and(|entry| entry.refused);
+        if self.queue.iter().filter(|place| refused(place)).count() > REFUSED_LINGERING_MAX {
+            if let Some(oldest) = self.queue.iter_mut().find(|place| refused(place)) {
+                *oldest = None;
+            }
+            self.drop_closed();
+        }
+    }
+
+    fn push(&mut self, stream: Stream, refused: bool, now: Now) {
         if stream.socket().shutdown(Shutdown::Write).is_err() {
             return;
         }
         let until_us = now.mono_us.saturating_add(LINGER_US);
-        self.queue.push_back(Some(Lingerer { stream, until_us, discarded: 0 }));
+        self.queue.push_back(Some(Lingerer { stream, until_us, discarded: 0, refused }));
         if self.queue.len() > LINGERING_MAX {
             self.drop_oldest();
         }
@@ -118,7 +139,7 @@ mod tests {
     use std::os::fd::OwnedFd;
     use std::os::unix::net::UnixStream;
 
-    use super::{LINGER_US, LINGERING_MAX, Lingering};
+    use super::{LINGER_US, LINGERING_MAX, Lingering, REFUSED_LINGERING_MAX};
     use crate::token::Source;
     use crate::{Now, SLOTS_MAX, Stream};
 
@@ -183,6 +204,23 @@ mod tests {
             lingering.discard(number, &mut [0; 65536]);
         }
         assert_eq!(sent, super::DISCARD_BYTES_MAX);
+    }
+
+    #[test]
+    fn few_refused_connections_linger_and_they_push_out_no_others() {
+        let mut lingering = Lingering::default();
+        let (_, other) = add(&mut lingering, at(0));
+        let peers: Vec<_> = (0..REFUSED_LINGERING_MAX + 2)
+            .map(|_| {
+                let (ours, peer) = pair();
+                lingering.add_refused(ours, at(0));
+                peer
+            })
+            .collect();
+        assert_eq!(open(&lingering), 1 + REFUSED_LINGERING_MAX);
+        assert!((&other).write(b"x").is_ok(), "it was not refused");
+        let open = peers.iter().map(|mut peer| peer.write(b"x").is_ok());
+        assert_eq!(open.collect::<Vec<_>>(), [false, false, true, true, true, true]);
     }
 
     #[test]

@@ -16,6 +16,9 @@ use crate::{Clock, Core, Mailbox, Now};
 /// Most events fetched at once; the rest comes with the next turn.
 const EVENTS_MAX: usize = 1024;
 
+/// How long, at the end, peers of connections closed last have to read what was sent to them.
+const LEAVE_US: u64 = 100_000;
+
 /// What a poll told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Readiness {
@@ -68,8 +71,8 @@ impl<C: Core> Reactor<C> {
         self.inbox.mailbox()
     }
 
-    /// Serves the core until it no longer wants to run. What it wanted before is done first. Sockets stay open until
-    /// the reactor is dropped.
+    /// Serves the core until it no longer wants to run. What it wanted before is done first, and peers of connections
+    /// that linger get a moment to read what was sent to them. Sockets stay open until the reactor is dropped.
     ///
     /// # Errors
     /// When the event queue itself fails; no fault of a peer and no shortage ends the loop.
@@ -79,7 +82,21 @@ impl<C: Core> Reactor<C> {
         while core.running() {
             self.turn(core)?;
         }
-        Ok(())
+        self.leave()
+    }
+
+    /// Lets connections linger, for a shorter time than while the loop serves others: dropping one whose peer still
+    /// sends resets it, which costs the peer what the system has not delivered yet.
+    fn leave(&mut self) -> io::Result<()> {
+        let until_us = self.clock.mono_us().saturating_add(LEAVE_US);
+        loop {
+            let now = self.clock.now();
+            self.sockets.lingering.expire(now);
+            if self.sockets.lingering.deadline().is_none() || now.mono_us >= until_us {
+                return Ok(());
+            }
+            self.wait(Some(Duration::from_micros(until_us - now.mono_us)))?;
+        }
     }
 
     fn turn(&mut self, core: &mut C) -> io::Result<()> {

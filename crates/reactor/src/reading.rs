@@ -44,7 +44,10 @@ impl Sockets {
         }
         match stream.read(&mut self.buffer) {
             Ok(0) => self.end(core, slot, now),
-            Ok(n) => return self.deliver(core, slot, n, now),
+            Ok(n) => {
+                let generation = row.generation;
+                return self.deliver(core, slot, generation, n, now);
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => match row.broken {
                 Some(errno) => self.fail(core, slot, errno, now),
                 None => row.readable = false,
@@ -58,11 +61,19 @@ impl Sockets {
     }
 
     /// Hands the first `n` bytes of the buffer to the core.
-    fn deliver<C: Core>(&mut self, core: &mut C, slot: Slot, n: usize, now: Now) -> Next {
+    fn deliver<C: Core>(
+        &mut self,
+        core: &mut C,
+        slot: Slot,
+        generation: u32,
+        n: usize,
+        now: Now,
+    ) -> Next {
         let flow = core.received(slot, &self.buffer[..n], now);
         self.rearrange(core, now);
         let full = n == self.buffer.len();
-        let Some(row) = self.table.row(slot) else { return Next::Done };
+        // The core may have closed it, and used the slot again.
+        let Some(row) = self.table.row_of(slot, generation) else { return Next::Done };
         // A short read emptied the socket: the next arrival makes an edge. Not so when nothing more can arrive; then
         // the end, or the error, is still to be read.
         row.readable = full || row.hung_up;

@@ -181,11 +181,11 @@ impl Sockets {
         }
     }
 
-    /// Ends a connection that was never in a slot, as [`Close::Linger`] does.
-    pub(crate) fn dismiss(&mut self, stream: Stream, now: Now) {
+    /// Ends a connection that never got a slot, as [`Close::Linger`] does.
+    pub(crate) fn turn_away(&mut self, stream: Stream, now: Now) {
         let token = self.lingering.next_token();
         if self.registry.register(&mut SourceFd(&stream.as_raw_fd()), token, BOTH).is_ok() {
-            self.lingering.add(stream, now);
+            self.lingering.add_refused(stream, now);
         }
     }
 

@@ -264,10 +264,8 @@ impl Worker {
             return;
         }
         if wire.peer_gone {
-            if random.chance(1, 2) {
-                return self.fail(slot, BROKEN_PIPE, network, now_us);
-            }
-            wire.broken = Some(RESET);
+            // Reading will tell the engine.
+            wire.broken = Some(random.pick(&[BROKEN_PIPE, RESET]));
         } else {
             self.carry(id, accepted, &bytes, network, random);
         }
@@ -345,18 +343,24 @@ impl Worker {
         }
     }
 
+    /// Does what the engine wants, until it wants nothing more.
     fn end_phase(&mut self, network: &mut Network, random: &mut Random, now_us: u64) {
-        self.engine.end_phase();
-        let actions = self.engine.actions();
-        let resume = std::mem::take(&mut actions.resume);
-        let flush = std::mem::take(&mut actions.flush);
-        for slot in resume {
-            if let Some(Some(port)) = self.ports.get_mut(slot as usize) {
-                port.paused = false;
+        loop {
+            self.engine.end_phase();
+            let actions = self.engine.actions();
+            let resume = std::mem::take(&mut actions.resume);
+            let flush = std::mem::take(&mut actions.flush);
+            if resume.is_empty() && flush.is_empty() {
+                return;
             }
-        }
-        for slot in flush {
-            self.write(slot as usize, network, random, now_us);
+            for slot in resume {
+                if let Some(Some(port)) = self.ports.get_mut(slot as usize) {
+                    port.paused = false;
+                }
+            }
+            for slot in flush {
+                self.write(slot as usize, network, random, now_us);
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The process log: twemproxy's line format, levels 0 to 11, a file that can be reopened.
 //!
-//! The rest of the trunk logs through the macros of the `log` crate, plus [`always!`] and [`notice!`] for the two
+//! The rest of the trunk logs through the macros of the `log` crate, plus `always!` and `notice!` for the two
 //! kinds of lines that crate has no level for. It stands apart because any thread may log at any time: a line is built
 //! outside the lock and leaves in one write(2), so lines of several threads never mix.
 

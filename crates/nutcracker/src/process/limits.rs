@@ -5,10 +5,10 @@ use std::num::NonZero;
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 /// Descriptors kept for what is no connection and there once: log, pid file, signals, readers of the statistics.
-const FILES_OF_PROCESS: u64 = 28;
+const FILES_OF_PROCESS: u64 = 24;
 
-/// Descriptors of one worker: its event loop and what wakes it.
-const FILES_OF_WORKER: u64 = 3;
+/// Descriptors of one worker: its event loop, what wakes it, and the surplus clients it is telling so.
+const FILES_OF_WORKER: u64 = 3 + reactor::REFUSED_LINGERING_MAX as u64;
 
 /// Descriptors kept for everything that is no connection of `workers` workers and `pools` pools, whose listeners are
 /// open twice. COMPAT: 32 for one of each, as many as 0.5 keeps always.
@@ -89,7 +89,7 @@ mod tests {
     #[test]
     fn every_worker_and_every_listener_adds_to_the_reserve() {
         assert_eq!(files_reserved(1, 1), 32);
-        assert_eq!(files_reserved(64, 200), 32 + 63 * 3 + 199);
+        assert_eq!(files_reserved(64, 200), 32 + 63 * 7 + 199);
     }
 
     #[test]

@@ -47,8 +47,9 @@ pub(super) struct Dialer {
     resolve: Arc<dyn Resolve>,
     mailbox: Mailbox<Message>,
     under_way: HashMap<Slot, Dial>,
-    /// For each server that did not answer its last connects: how many. Each begins with another of its addresses.
-    fruitless: HashMap<(u32, u32), usize>,
+    /// Which of its addresses the next connect to a server begins with, where the last one failed. Connects that are
+    /// under way together begin with the same.
+    first: HashMap<(u32, u32), usize>,
     last_ticket: u64,
 }
 
@@ -58,6 +59,8 @@ struct Dial {
     server: u32,
     /// Set while the name is being resolved.
     ticket: Option<u64>,
+    /// Which of the server's addresses it begins with.
+    first: usize,
 }
 
 impl Dialer {
@@ -71,14 +74,14 @@ impl Dialer {
             resolve,
             mailbox,
             under_way: HashMap::new(),
-            fruitless: HashMap::new(),
+            first: HashMap::new(),
             last_ticket: 0,
         }
     }
 
     /// Begins to connect `slot` to a server. Returns where to, or `None` when its name has to be resolved first.
     pub(super) fn dial(&mut self, slot: Slot, pool: u32, server: u32) -> Option<Vec<Target>> {
-        let mut dial = Dial { pool, server, ticket: None };
+        let first = self.first.get(&(pool, server)).copied().unwrap_or(0);
         let (targets, ticket) =
             match &self.topology.pools[pool as usize].servers[server as usize].address {
                 Address::Unix(path) => (Some(vec![Target::Unix(path.clone())]), None),
@@ -91,9 +94,7 @@ impl Dialer {
                     }
                 },
             };
-        dial.ticket = ticket;
-        self.under_way.insert(slot, dial);
-        *self.fruitless.entry((pool, server)).or_default() += 1;
+        self.under_way.insert(slot, Dial { pool, server, ticket, first });
         targets
     }
 
@@ -111,11 +112,9 @@ impl Dialer {
             return Outcome::Stale;
         }
         dial.ticket = None;
-        let server = (dial.pool, dial.server);
         match resolved.addresses {
             Some(mut addresses) if !addresses.is_empty() => {
-                let tries = self.fruitless.get(&server).map_or(0, |tries| tries.saturating_sub(1));
-                let first = tries % addresses.len();
+                let first = dial.first % addresses.len();
                 addresses.rotate_left(first);
                 Outcome::Targets(addresses.into_iter().map(Target::Tcp).collect())
             }
@@ -129,13 +128,114 @@ impl Dialer {
     /// The connection is established.
     pub(super) fn succeeded(&mut self, slot: Slot) {
         if let Some(dial) = self.under_way.remove(&slot) {
-            self.fruitless.remove(&(dial.pool, dial.server));
+            self.first.remove(&(dial.pool, dial.server));
         }
     }
 
     /// The connection is not wanted any more, or failed. Returns whether its name was still being resolved, so that the
     /// reactor has never heard of it.
     pub(super) fn forget(&mut self, slot: Slot) -> bool {
-        self.under_way.remove(&slot).is_some_and(|dial| dial.ticket.is_some())
+        let Some(dial) = self.under_way.remove(&slot) else { return false };
+        let is_resolving = dial.ticket.is_some();
+        if !is_resolving {
+            self.first.insert((dial.pool, dial.server), dial.first.wrapping_add(1));
+        }
+        is_resolving
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use engine::topology::{CrossShard, Limits, Pool, Protocol, Server};
+    use reactor::{Clock, Reactor};
+    use sharding::{Distribution, Hash};
+
+    use super::super::WorkerCore;
+    use super::*;
+
+    /// Never answers.
+    struct Deaf;
+
+    impl Resolve for Deaf {
+        fn resolve(&self, _: &str, _: u16, _: Box<dyn FnOnce(Option<Vec<SocketAddr>>) + Send>) {}
+    }
+
+    fn dialer() -> Dialer {
+        let server = Server {
+            name: "server".into(),
+            display_name: "two.faces:6379:1".into(),
+            address: Address::Tcp { host: "two.faces".into(), port: 6379 },
+            weight: 1,
+        };
+        let pool = Pool {
+            name: "pool".into(),
+            protocol: Protocol::Redis,
+            hash: Hash::Fnv1a64,
+            hash_tag: None,
+            distribution: Distribution::Ketama,
+            timeout: None,
+            redis_auth: None,
+            redis_db: 0,
+            preconnect: false,
+            server_connections: 2,
+            ejection: None,
+            retry_timeout: std::time::Duration::ZERO,
+            cross_shard: CrossShard::Error,
+            servers: vec![server],
+        };
+        let pools = vec![Arc::new(pool)];
+        let topology = Arc::new(Topology { epoch: 1, pools, limits: Limits::default() });
+        let reactor = Reactor::<WorkerCore>::new(Clock::start()).expect("an event queue");
+        Dialer::new(&topology, Arc::new(Deaf), reactor.mailbox())
+    }
+
+    fn addresses() -> Vec<SocketAddr> {
+        [[127, 0, 0, 1], [127, 0, 0, 2]].map(|ip| SocketAddr::from((ip, 6379))).to_vec()
+    }
+
+    /// Asks for the server's name under `slot`.
+    fn ask(dialer: &mut Dialer, slot: Slot) -> Resolved {
+        assert_eq!(dialer.dial(slot, 0, 0), None, "a name has to be resolved");
+        Resolved { slot, ticket: dialer.last_ticket, addresses: Some(addresses()) }
+    }
+
+    /// The address that `asked` is to connect to first.
+    fn first_of(dialer: &mut Dialer, asked: Resolved) -> usize {
+        let Outcome::Targets(targets) = dialer.resolved(asked) else { panic!("stale") };
+        let first = |address: &SocketAddr| Target::Tcp(*address) == targets[0];
+        addresses().iter().position(first).expect("one of them")
+    }
+
+    #[test]
+    fn connects_under_way_together_begin_with_the_same_address() {
+        let mut dialer = dialer();
+        let (a, b) = (ask(&mut dialer, 1), ask(&mut dialer, 2));
+        assert_eq!((first_of(&mut dialer, a), first_of(&mut dialer, b)), (0, 0));
+        assert!(!dialer.forget(1) && !dialer.forget(2));
+        let (a, b) = (ask(&mut dialer, 1), ask(&mut dialer, 2));
+        assert_eq!((first_of(&mut dialer, a), first_of(&mut dialer, b)), (1, 1));
+    }
+
+    #[test]
+    fn after_a_success_the_order_is_the_name_services_again() {
+        let mut dialer = dialer();
+        let asked = ask(&mut dialer, 1);
+        first_of(&mut dialer, asked);
+        dialer.forget(1);
+        let asked = ask(&mut dialer, 1);
+        assert_eq!(first_of(&mut dialer, asked), 1);
+        dialer.succeeded(1);
+        let asked = ask(&mut dialer, 1);
+        assert_eq!(first_of(&mut dialer, asked), 0);
+    }
+
+    #[test]
+    fn an_answer_that_nobody_waits_for_any_more_is_stale() {
+        let mut dialer = dialer();
+        let old = ask(&mut dialer, 1);
+        assert!(dialer.forget(1), "the reactor has never heard of it");
+        let new = ask(&mut dialer, 1);
+        assert_eq!(dialer.resolved(old), Outcome::Stale);
+        assert_eq!(first_of(&mut dialer, new), 0);
     }
 }

@@ -181,8 +181,8 @@ impl Worker {
         Ok(Worker { core, reactor })
     }
 
-    /// Introduces the workers to each other, starts a thread for each and returns their mailboxes; `ended` is told the index of each that ends,
-    /// and why unless it drained.
+    /// Introduces the workers to each other, starts a thread for each and returns their mailboxes; `ended` is told the
+    /// index of each that ends, and why unless it drained.
     ///
     /// # Errors
     /// The system gives no thread.

@@ -31,6 +31,27 @@ fn running_out_of_descriptors_hurts_only_the_surplus_and_passes() {
     }
 }
 
+#[test]
+fn a_crowd_at_the_door_leaves_servers_their_descriptors() {
+    let servers = RealServer::several(3);
+    for workers in WORKER_COUNTS {
+        let pool = Pool::redis(&servers).set("hash", "murmur");
+        let proxy = Proxy::with(pool).workers(workers).under("ulimit -n 96").start();
+        let mut early: Vec<Client> = (0..8).map(|_| proxy.client()).collect();
+        for client in &mut early {
+            client.expect_usable();
+        }
+        // They stay open after they were told that there is no room.
+        let _crowd: Vec<Client> =
+            (0..400).filter_map(|_| Client::try_connect(proxy.address(0)).ok()).collect();
+        for client in &mut early {
+            for key in (0..50).map(|n| format!("key:{n}")) {
+                assert_eq!(client.call(&["SET", &key, "v"]), Reply::ok());
+            }
+        }
+    }
+}
+
 /// The timer column of the kernel's table for the connection whose far end has `port`: 2 is a keepalive timer.
 fn has_keepalive_timer(listener: u16, port: u16) -> bool {
     let table = fs::read_to_string("/proc/net/tcp").expect("the kernel's table");

@@ -28,5 +28,6 @@ mod process;
 mod replies;
 mod resolver;
 mod routing;
+mod scale;
 mod split;
 mod starts;

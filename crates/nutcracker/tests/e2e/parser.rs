@@ -103,8 +103,10 @@ fn inline_commands_are_understood() {
 #[test]
 fn malformed_framing_is_answered_and_then_closed_after_earlier_replies() {
     let (_servers, proxy) = two_servers();
-    let malformed: [&[u8]; 16] = [
+    let malformed: [&[u8]; 18] = [
         b"*3\r\n*abcde\r\n",
+        b"$99999999999",
+        b"$4\r\nPING\r\n",
         b"*02\r\n$3\r\nGET\r\n$1\r\na\r\n",
         b"*2\r\n$3\r\nGET\r\n$01\r\na\r\n",
         b"*3\r\n$-5\r\n",

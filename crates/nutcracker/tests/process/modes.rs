@@ -54,6 +54,8 @@ fn the_verdict_stands_when_nobody_can_read_it() {
     assert_eq!(good.status.code(), Some(0));
     let lost = output(place.command_after("exec >/dev/full", &["--print-config"]));
     assert_eq!(lost.status.code(), Some(1), "what was asked for could not be written");
+    let said = String::from_utf8_lossy(&lost.stderr).into_owned();
+    assert!(said.contains("nutcracker: writing to standard output failed: "), "{said}");
 }
 
 #[test]

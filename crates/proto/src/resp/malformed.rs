@@ -19,6 +19,8 @@ pub enum Reason {
     InvalidMultibulkLength,
     /// The number of arguments has more digits than any valid one.
     MultibulkCountTooLong,
+    /// A request begins with `$`: a bulk that no array announced.
+    ExpectedArray,
     /// An argument begins with this byte instead of `$`.
     ExpectedBulk(u8),
     /// The length of an argument is missing, negative, too large, or not a number.
@@ -53,6 +55,7 @@ impl Reason {
         match self {
             Self::InvalidMultibulkLength => "Protocol error: invalid multibulk length",
             Self::MultibulkCountTooLong => "Protocol error: too big mbulk count string",
+            Self::ExpectedArray => "Protocol error: expected '*', got '$'",
             Self::ExpectedBulk(got) => expected_bulk(got),
             Self::InvalidBulkLength => "Protocol error: invalid bulk length",
             Self::BulkCountTooLong => "Protocol error: too big bulk count string",

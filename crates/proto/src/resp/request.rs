@@ -77,6 +77,8 @@ impl RequestScanner {
                     self.at = 1;
                     self.stage = Stage::Count;
                 }
+                // No command begins like this: an array lost its header, or the peer lost its place.
+                Some(b'$') => return Scan::Malformed(Malformed::at(0, Reason::ExpectedArray)),
                 Some(_) => {
                     self.stage = Stage::Inline;
                     return self.line(bytes);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::rig::{Event, PATIENCE, Rig, connect, pattern, read};
 use reactor::{Clock, Close, Errno, Flow, Peer, Stream, Verdict};
-use socket2::{SockRef, Socket};
+use socket2::{Domain, SockRef, Socket, Type};
 
 /// Closes a socket so that its peer sees a reset.
 fn reset(client: TcpStream) {
@@ -375,6 +375,33 @@ fn a_lingering_close_lets_a_client_that_still_sends_read_its_reply_to_the_end() 
     client.read_to_end(&mut reply).expect("the end, not a reset");
     assert_eq!(reply, b"the last words");
     assert!(rig.turns_for_messages(50) <= 60, "a lingering connection keeps the loop busy");
+}
+
+#[test]
+fn at_the_end_of_the_loop_a_client_that_still_sends_reads_its_reply_to_the_end() {
+    /// More than the client's system takes before the client reads, less than ours keeps.
+    const REPLY: usize = 256 << 10;
+    let rig = Rig::start();
+    rig.react(|probe, slot, _| {
+        probe.send(slot, &pattern(REPLY));
+        probe.close_when_written(slot, Close::Linger);
+        probe.running = false;
+        Flow::Continue
+    });
+    let address = rig.listen();
+    rig.settle();
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    socket.connect(&address.into()).unwrap();
+    let mut client = TcpStream::from(socket);
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    assert!(matches!(rig.event(), Event::Accepted(..)));
+    let held = rig.hold();
+    client.write_all(&[b'x'; 100 * 1024]).unwrap();
+    drop(held);
+    let mut reply = Vec::new();
+    client.read_to_end(&mut reply).expect("the end, not a reset");
+    assert!(reply == pattern(REPLY), "{} bytes", reply.len());
 }
 
 #[test]

@@ -197,7 +197,7 @@ fn workers_heed_what_others_learn() {
     let mut rig = Rig::new(ejecting_pool(2, 2));
     let (client, key) = (rig.client(), rig.key(0, 0));
     let now = engine::Now { mono_us: rig.now, wall_us: 0 };
-    rig.worker.engine.heed(&Event::Failed { pool: 0, server: 0 }, now);
+    rig.worker.engine.heed(&Event::Failed { pool: 0, server: 0, since: 0 }, now);
     rig.set_door(0, DOWN);
     rig.send(client, get(&key));
     assert_eq!(rig.read(client), REFUSED);
@@ -211,10 +211,50 @@ fn workers_heed_what_others_learn() {
     rig.send(client, get(&key));
     let returned = rig.server(1);
     assert_eq!(rig.read(returned), get(&key));
-    rig.worker.engine.heed(&Event::Failed { pool: 0, server: 1 }, now);
+    rig.worker.engine.heed(&Event::Failed { pool: 0, server: 1, since: 0 }, now);
     rig.worker.engine.heed(&Event::Replied { pool: 0, server: 1 }, now);
     rig.reset(returned);
     assert_eq!(ejections(&mut rig), 0, "a reply elsewhere resets the count here");
+}
+
+#[test]
+fn an_outage_that_several_workers_meet_is_one_failure() {
+    let mut rig = Rig::new(ejecting_pool(2, 3));
+    let (client, key) = (rig.client(), rig.key(0, 0));
+    rig.send(client, get(&key));
+    let server = rig.server(0);
+    rig.pass_ms(10);
+    rig.reset(server);
+    let told = rig.events();
+    assert!(told.contains(&Event::Failed { pool: 0, server: 0, since: 0 }), "{told:?}");
+    rig.read(client);
+    // Their connection is of the same age, and broke at the same moment.
+    let now = engine::Now { mono_us: rig.now, wall_us: 0 };
+    rig.worker.engine.heed(&Event::Failed { pool: 0, server: 0, since: 0 }, now);
+    rig.set_door(0, DOWN);
+    rig.pass_ms(1);
+    rig.send(client, get(&key));
+    assert_eq!(ejections(&mut rig), 0, "two failures");
+    rig.pass_ms(1);
+    rig.send(client, get(&key));
+    assert_eq!(ejections(&mut rig), 1, "three");
+}
+
+#[test]
+fn a_connection_to_a_server_that_another_worker_ejected_breaks_without_a_failure() {
+    let mut rig = Rig::new(ejecting_pool(2, 1));
+    let (client, key) = (rig.client(), rig.key(0, 0));
+    rig.send(client, get(&key));
+    let server = rig.server(0);
+    let now = engine::Now { mono_us: rig.now, wall_us: 0 };
+    let elsewhere = Event::Ejected { pool: 0, server: 0, retry_at: 1_000_000 };
+    rig.worker.engine.heed(&elsewhere, now);
+    rig.reset(server);
+    assert_eq!(ejections(&mut rig), 0);
+    rig.pass(1_000_001);
+    rig.send(client, get(&key));
+    let returned = rig.server(0);
+    assert_eq!(rig.read(returned), get(&key));
 }
 
 #[test]
@@ -222,7 +262,7 @@ fn events_about_servers_that_do_not_exist_are_ignored() {
     let mut rig = Rig::new(ejecting_pool(1, 1));
     let now = engine::Now { mono_us: 0, wall_us: 0 };
     for (pool, server) in [(0, 9), (9, 0)] {
-        rig.worker.engine.heed(&Event::Failed { pool, server }, now);
+        rig.worker.engine.heed(&Event::Failed { pool, server, since: 0 }, now);
         rig.worker.engine.heed(&Event::Replied { pool, server }, now);
         rig.worker.engine.heed(&Event::Ejected { pool, server, retry_at: 1 }, now);
     }

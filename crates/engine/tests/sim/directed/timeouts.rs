@@ -132,6 +132,26 @@ fn a_connection_that_serves_nobody_in_time_for_four_timeouts_is_closed() {
 }
 
 #[test]
+fn a_connection_that_has_caught_up_has_its_time_again() {
+    let mut rig = Rig::new(pool(1));
+    let (a, b) = (rig.client(), rig.client());
+    rig.send(a, get("slow"));
+    let server = rig.server(0);
+    rig.pass_ms(500);
+    rig.send(server, bulk("late"));
+    rig.pass_ms(10_000);
+    rig.send(a, get("slow"));
+    rig.pass_ms(200);
+    rig.send(b, get("young"));
+    rig.pass_ms(300);
+    assert_eq!(rig.read(a), TIMED_OUT.repeat(2));
+    assert_eq!(rig.read(b), "", "only the slow request fails");
+    rig.send(server, bulk("late") + &bulk("young"));
+    assert_eq!(rig.read(b), bulk("young"));
+    rig.assert_at_rest();
+}
+
+#[test]
 fn a_connection_that_owes_too_many_late_replies_is_closed() {
     for (clients, closes) in [(32, false), (33, true)] {
         let mut rig = Rig::new(pool(1));
