@@ -1,7 +1,6 @@
 //! Commands over keys of several shards: split, merged in the order of the keys, and failing as one.
 
 use std::thread;
-use std::time::{Duration, Instant};
 
 use crate::harness::{
     Client, FakeServer, Location, Pool, Proxy, Random, RealServer, Reply, WORKER_COUNTS,
@@ -250,48 +249,6 @@ fn an_mget_of_a_hundred_thousand_keys_is_whole_and_its_memory_comes_back() {
     big_mget(&mut client, 100_000);
     drop(client);
     eventually("memory comes back", || (proxy.resident_bytes() < 48 << 20).then_some(()));
-}
-
-/// The shortest of several times that `client` took to read `count` values at once.
-fn best_mget(client: &mut Client, count: usize) -> Duration {
-    let keys: Vec<String> = (0..count).map(|n| format!("key:{n}")).collect();
-    for chunk in keys.chunks(5000) {
-        let words = chunk.iter().flat_map(|key| [key.as_str(), key.as_str()]);
-        assert_eq!(
-            client.call(&["MSET"].into_iter().chain(words).collect::<Vec<_>>()),
-            Reply::ok()
-        );
-    }
-    let words: Vec<_> = ["MGET"].into_iter().chain(keys.iter().map(String::as_str)).collect();
-    let mget = request(&words);
-    // A reply to MGET looks like a request of its values.
-    let reply = request(&keys);
-    let times = (0..7).map(|_| {
-        let begun = Instant::now();
-        client.send(&mget);
-        client.expect(&reply);
-        begun.elapsed()
-    });
-    times.min().expect("several times")
-}
-
-#[test]
-fn a_big_mget_takes_a_small_multiple_of_the_time_of_one_server() {
-    // Splitting that is quadratic in the keys would take hundreds of times as long.
-    const MULTIPLE: u32 = 12;
-    let servers = RealServer::several(4);
-    let single = RealServer::redis();
-    for workers in WORKER_COUNTS {
-        let proxy = Proxy::with(Pool::redis(&servers)).workers(workers).start();
-        for count in [10_000, 100_000] {
-            let direct = best_mget(&mut single.client(), count);
-            let through = best_mget(&mut proxy.client(), count);
-            assert!(
-                through < direct * MULTIPLE,
-                "MGET of {count} keys took {through:?}, and {direct:?} without a proxy"
-            );
-        }
-    }
 }
 
 #[test]
