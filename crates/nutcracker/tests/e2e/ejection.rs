@@ -7,7 +7,7 @@ use socket2::{Domain, Socket, Type};
 
 use crate::harness::{
     Client, FakeConnection, FakeServer, Location, PATIENCE, Pool, Proxy, RealServer, Reply,
-    WORKER_COUNTS, eventually, spread, unused_port, within,
+    WORKER_COUNTS, eventually, request, spread, unused_port, within,
 };
 
 /// A pool that ejects after `limit` failures for `retry_ms`.
@@ -35,6 +35,95 @@ fn the_limit_counts_failures_and_then_the_ring_shrinks() {
         assert_eq!(proxy.stat(&["server_ejects"]), 1);
         assert!(proxy.stat(&["server2", "server_ejected_at"]) > 1_600_000_000_000_000);
     }
+}
+
+/// Clients of which each of two workers holds some.
+fn clients_on_both_workers(proxy: &Proxy) -> Vec<Client> {
+    let mut clients: Vec<Client> = (0..8).map(|_| proxy.client()).collect();
+    clients.iter_mut().for_each(Client::expect_usable);
+    let info = clients[0].call(&["INFO"]).text();
+    for worker in 0..2 {
+        assert!(info.contains(&format!("worker{worker}_clients:")), "no such worker: {info}");
+        assert!(!info.contains(&format!("worker{worker}_clients:0\r")), "an idle worker: {info}");
+    }
+    clients
+}
+
+/// How many errors `clients`, asking in turn and one at a time, meet before the ring shrinks.
+fn errors_until_ejected(clients: &mut [Client], key: &str) -> u32 {
+    let mut errors = 0;
+    let mut turn = 0;
+    eventually("the server is ejected", || {
+        let client = &mut clients[turn % 8];
+        turn += 1;
+        let failed = client.call(&["SET", key, "v"]).is_error();
+        errors += u32::from(failed);
+        (!failed).then_some(())
+    });
+    errors
+}
+
+#[test]
+fn clients_of_all_workers_share_one_count_of_failures() {
+    for limit in [1, 2, 5] {
+        let mut servers = RealServer::several(2);
+        let proxy = Proxy::with(ejecting(&servers, limit, 60_000)).workers(2).start();
+        let mut clients = clients_on_both_workers(&proxy);
+        let key = spread(&mut clients[0], &servers, 1)[1][0].clone();
+        servers[1].stop();
+        proxy.await_stat(&["server2", "server_connections"], 0);
+        assert_eq!(errors_until_ejected(&mut clients, &key), limit);
+        for client in clients.iter_mut().chain([&mut proxy.client()]) {
+            assert_eq!(client.call(&["SET", &key, "v"]), Reply::ok(), "ejected for all workers");
+        }
+    }
+}
+
+#[test]
+fn every_outage_costs_the_clients_of_all_workers_the_limit_once() {
+    let mut servers = RealServer::several(2);
+    let proxy = Proxy::with(ejecting(&servers, 2, 400)).workers(2).start();
+    let mut clients = clients_on_both_workers(&proxy);
+    let key = spread(&mut clients[0], &servers, 1)[1][0].clone();
+    for outage in 1..=3 {
+        for client in &mut clients {
+            eventually("the server is in the ring", || {
+                let taken = client.call(&["SET", &key, "v"]) == Reply::ok();
+                let here = servers[1].client().call(&["GETDEL", &key]) == Reply::bulk("v");
+                (taken && here).then_some(())
+            });
+        }
+        servers[1].stop();
+        proxy.await_stat(&["server2", "server_connections"], 0);
+        assert_eq!(errors_until_ejected(&mut clients, &key), 2, "outage {outage}");
+        servers[1].start_again();
+    }
+}
+
+#[test]
+fn requests_in_flight_on_all_workers_cost_no_more_than_themselves_and_the_limit() {
+    let mut servers = RealServer::several(2);
+    let proxy = Proxy::with(ejecting(&servers, 2, 60_000)).workers(2).start();
+    let mut clients = clients_on_both_workers(&proxy);
+    let key = spread(&mut clients[0], &servers, 1)[1][0].clone();
+    servers[1].freeze();
+    for client in &mut clients {
+        client.send(&request(&["GET", &key]).repeat(10));
+    }
+    eventually("the requests are in flight", || {
+        (proxy.stat(&["server2", "in_queue"]) + proxy.stat(&["server2", "out_queue"]) == 80)
+            .then_some(())
+    });
+    servers[1].stop();
+    let lost = clients.iter_mut().flat_map(|client| client.replies(10));
+    assert_eq!(lost.filter(Reply::is_error).count(), 80);
+    let mut later = 0;
+    for turn in 0..80 {
+        let client = &mut clients[turn % 8];
+        later += u32::from(client.call(&["SET", &key, "v"]).is_error());
+    }
+    assert!(later <= 2, "{later} more requests failed after those in flight");
+    assert_eq!(clients[0].call(&["SET", &key, "v"]), Reply::ok());
 }
 
 #[test]

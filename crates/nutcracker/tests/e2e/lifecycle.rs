@@ -245,28 +245,69 @@ fn many_clients_at_once_eject_nobody() {
 
 #[test]
 fn a_server_may_come_and_go_without_leaking_anything() {
+    const ROUNDS: usize = 60;
     let mut servers = RealServer::several(2);
-    let pool = Pool::redis(&servers).set("server_retry_timeout", 100);
-    let mut proxy = Proxy::with(pool).workers(1).start();
-    let mut client = proxy.client();
-    let keys = spread(&mut client, &servers, 1);
-    let (steady, flapping) = (&keys[0][0], &keys[1][0]);
-    let mut files = 0;
-    for round in 0..20 {
-        servers[1].stop();
-        eventually("the loss is noticed", || {
-            client.call(&["SET", flapping, "v"]).is_error().then_some(())
-        });
-        assert_eq!(client.call(&["SET", steady, "v"]), Reply::ok());
-        servers[1].start_again();
-        eventually("the server is used again", || {
-            (client.call(&["SET", flapping, "v"]) == Reply::ok()).then_some(())
-        });
-        if round == 1 {
-            files = proxy.process().open_files();
+    for workers in WORKER_COUNTS {
+        let pool = Pool::redis(&servers).set("server_retry_timeout", 100);
+        let mut proxy = Proxy::with(pool).workers(workers).start();
+        let mut clients: Vec<Client> = (0..4).map(|_| proxy.client()).collect();
+        let keys = spread(&mut clients[0], &servers, 1);
+        let (steady, flapping) = (&keys[0][0], &keys[1][0]);
+        let (mut files, mut memory) = (0, 0);
+        for round in 0..ROUNDS {
+            servers[1].stop();
+            for client in &mut clients {
+                eventually("the loss is noticed", || {
+                    client.call(&["SET", flapping, "v"]).is_error().then_some(())
+                });
+                assert_eq!(client.call(&["SET", steady, "v"]), Reply::ok());
+            }
+            servers[1].start_again();
+            for client in &mut clients {
+                eventually("the server is used again", || {
+                    (client.call(&["SET", flapping, "v"]) == Reply::ok()).then_some(())
+                });
+            }
+            if round == 4 {
+                files = proxy.process().open_files();
+                memory = proxy.resident_bytes();
+            }
         }
+        eventually("descriptors come back", || {
+            (proxy.process().open_files() <= files).then_some(())
+        });
+        let grown = proxy.resident_bytes().saturating_sub(memory);
+        assert!(grown < 4 << 20, "a server that comes and goes cost {grown} bytes");
+        clients.iter_mut().for_each(Client::expect_usable);
     }
-    eventually("descriptors come back", || (proxy.process().open_files() <= files).then_some(()));
+}
+
+#[test]
+fn hundreds_of_lost_connections_leave_one_good_connection_behind() {
+    let server = RealServer::redis();
+    for workers in WORKER_COUNTS {
+        let pool = Pool::redis(&[&server]).set("server_retry_timeout", 100);
+        let mut proxy = Proxy::with(pool).workers(workers).start();
+        let mut clients: Vec<Client> = (0..4).map(|_| proxy.client()).collect();
+        let mut use_all = || {
+            for client in &mut clients {
+                // A connection may be closed under a request, which is then answered with an error.
+                eventually("the server is used again", || {
+                    (client.call(&["SET", "k", "v"]) == Reply::ok()).then_some(())
+                });
+            }
+        };
+        use_all();
+        let files = proxy.process().open_files();
+        for _ in 0..300 {
+            server.close_clients();
+            use_all();
+        }
+        proxy.await_stat(&["server1", "server_connections"], i64::from(workers));
+        eventually("descriptors come back", || {
+            (proxy.process().open_files() <= files).then_some(())
+        });
+    }
 }
 
 #[test]

@@ -30,3 +30,4 @@ mod resolver;
 mod routing;
 mod scale;
 mod split;
+mod starts;

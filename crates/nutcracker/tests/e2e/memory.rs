@@ -229,3 +229,40 @@ fn a_long_mixed_load_costs_no_memory_and_no_descriptors() {
     let grown = proxy.resident_bytes().saturating_sub(memory);
     assert!(grown < 16 * MIB, "three more rounds cost {grown} bytes");
 }
+
+/// Sends `batches` pipelines of 500 small requests of every kind over a few connections that come and go.
+fn small_requests(proxy: &Proxy, batches: usize) {
+    let of_each = requests(
+        "SET k v\nGET k\nGET nosuch\nMGET k nosuch k2\nMSET k v k2 w\nDEL nosuch k3\nPING\nNOSUCH\nMGET\nINCR k",
+    );
+    let batch = of_each.repeat(50);
+    let mut clients: Vec<Client> = (0..4).map(|_| proxy.client()).collect();
+    for n in 0..batches {
+        let client = &mut clients[n % 4];
+        client.send(&batch);
+        let replies = client.replies(500);
+        assert_eq!(replies.iter().filter(|reply| reply.is_error()).count(), 150);
+        if n % 20 == 19 {
+            clients[n % 4] = proxy.client();
+        }
+    }
+}
+
+#[test]
+fn hundreds_of_thousands_of_small_requests_leave_nothing_behind() {
+    let servers = RealServer::several(2);
+    for workers in WORKER_COUNTS {
+        let mut proxy = Proxy::with(Pool::redis(&servers)).workers(workers).start();
+        small_requests(&proxy, 100);
+        proxy.await_stat(&["client_connections"], 0);
+        let (memory, files) = (proxy.resident_bytes(), proxy.process().open_files());
+        small_requests(&proxy, 600);
+        proxy.await_stat(&["client_connections"], 0);
+        let grown = proxy.resident_bytes().saturating_sub(memory);
+        // Eight bytes lost with each request would be more.
+        assert!(grown < 2 * MIB, "300,000 more requests cost {grown} bytes");
+        eventually("the descriptors of clients are closed", || {
+            (proxy.process().open_files() <= files).then_some(())
+        });
+    }
+}

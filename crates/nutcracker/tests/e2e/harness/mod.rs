@@ -19,6 +19,7 @@ pub(crate) use client::{Client, Ending};
 pub(crate) use fake::{FakeConnection, FakeServer, Gate};
 pub(crate) use pool::{Location, Pool};
 pub(crate) use ports::unused_port;
+pub(crate) use process::Process;
 pub(crate) use proxy::{Launch, Proxy, WORKER_COUNTS, binary_under_test, reference_binary};
 pub(crate) use random::Random;
 pub(crate) use reply::{Reply, request, requests};
