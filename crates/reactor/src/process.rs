@@ -47,6 +47,20 @@ pub fn release_free_memory() {
     }
 }
 
+/// Keeps the allocator from holding on to what is freed. By itself the GNU C library raises these bounds to what it has
+/// seen, up to 64 MiB on top of each thread's heap, which [`release_free_memory`] cannot reach. To be called before
+/// threads start; where it is refused, memory comes back later, that is all.
+pub fn bound_free_memory() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    for (parameter, bytes) in [(libc::M_MMAP_THRESHOLD, 4 << 20), (libc::M_TRIM_THRESHOLD, 8 << 20)]
+    {
+        // SAFETY: mallopt takes any two numbers and refuses what it does not know.
+        unsafe {
+            libc::mallopt(parameter, bytes);
+        }
+    }
+}
+
 #[cfg(target_os = "linux")]
 fn single_threaded() -> bool {
     // Without /proc (a bare chroot) the count is unknown; the one caller forks first thing, before any thread.

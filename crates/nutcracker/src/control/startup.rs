@@ -12,6 +12,7 @@ use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use engine::topology::Protocol;
+use reactor::process::bound_free_memory;
 
 use super::Event;
 use super::fleet::{Fleet, FleetSpec};
@@ -108,6 +109,7 @@ impl Plan {
             resolver: Resolver::new(),
             events: sender.clone(),
         };
+        bound_free_memory();
         let fleet = Fleet::start(spec).map_err(StartError::Workers)?;
         let stats = StatsServer::start(stats, &fleet).map_err(StartError::Stats)?;
         Ok(Running {
