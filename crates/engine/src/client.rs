@@ -57,6 +57,8 @@ pub(crate) struct Client {
     partial: Option<Box<Partial>>,
     pub(crate) session: Session,
     reading: Reading,
+    /// Paused until all of its requests are answered.
+    settling: bool,
     /// In the list of connections to flush.
     dirty: bool,
     /// In the list of clients whose replies are held.
@@ -123,6 +125,7 @@ impl Client {
             partial: None,
             session: Session { id, ..Session::default() },
             reading: Reading::Open,
+            settling: false,
             dirty: false,
             held: false,
             active: 0,
@@ -384,12 +387,22 @@ impl Engine {
         }
     }
 
+    /// Serves nothing more of a client before all it has asked is answered.
+    pub(crate) fn settle_client(&mut self, c: u32) {
+        let client = &mut self.clients[c as usize];
+        if client.head != NONE && !matches!(client.reading, Reading::Closing(_)) {
+            client.reading = Reading::Paused;
+            client.settling = true;
+        }
+    }
+
     /// Reads a paused client again once half of its backlog is gone.
     pub(crate) fn resume_if_drained(&mut self, c: u32) {
         let client = &mut self.clients[c as usize];
-        if client.reading != Reading::Paused {
+        if client.reading != Reading::Paused || (client.settling && client.head != NONE) {
             return;
         }
+        client.settling = false;
         if client.head == NONE && client.output.is_empty() || !client.exceeds(&self.limits, 2) {
             client.reading = Reading::Open;
             self.resumed.push(c);
@@ -463,7 +476,7 @@ impl Engine {
         self.forget_client(c, Ending::ByFault);
     }
 
-    fn forget_client(&mut self, c: u32, ending: Ending) {
+    pub(crate) fn forget_client(&mut self, c: u32, ending: Ending) {
         let mut client = self.clients.remove(c as usize);
         self.abandon(client.head);
         client.output.clear(&mut self.buffers);

@@ -78,7 +78,7 @@ pub(crate) struct Link {
     pub(crate) pool: u32,
     pub(crate) server: u32,
     /// Which of the `server_connections` it is.
-    lane: u32,
+    pub(crate) lane: u32,
     phase: Phase,
     pub(crate) output: Output,
     fifo: VecDeque<Owed>,
@@ -111,6 +111,8 @@ pub(crate) enum Break {
     Fault(&'static str),
     /// It stayed silent for too long or owes too much.
     Silent,
+    /// A newer topology has no use for it.
+    Retired,
 }
 
 impl Engine {
@@ -464,15 +466,16 @@ impl Engine {
         let text = match cause {
             Break::Eof => fault::UNKNOWN,
             Break::Fault(text) => text,
-            Break::Silent => fault::TIMED_OUT,
+            Break::Silent | Break::Retired => fault::TIMED_OUT,
         };
         let requests = link.fifo.iter().filter(|owed| owed.request != NONE).count() as u32;
         let established = matches!(link.phase, Phase::Ready);
+        let done = cause == Break::Retired && requests == 0;
         let idle_close =
             established && link.fifo.is_empty() && cause != Break::Fault(fault::INVALID_ARGUMENT);
-        if !idle_close {
+        if !idle_close && !done {
             self.events.push(Event::LinkBroken { pool, server, text, requests });
-            if cause != Break::Silent {
+            if !matches!(cause, Break::Silent | Break::Retired) {
                 let (opened, opened_at) = (link.opened, link.opened_at);
                 self.note_failure(pool, server, Failure::Broken { opened, opened_at }, now);
             }
@@ -496,7 +499,7 @@ impl Engine {
         let counts = &self.pools[link.pool as usize].servers[link.server as usize].counts;
         match cause {
             Break::Eof => counts.server_eof.add(1),
-            Break::Fault(fault::TIMED_OUT) | Break::Silent => {}
+            Break::Fault(fault::TIMED_OUT) | Break::Silent | Break::Retired => {}
             Break::Fault(_) => counts.server_err.add(1),
         }
         if !matches!(link.phase, Phase::Connecting) {
@@ -607,6 +610,12 @@ impl Engine {
 }
 
 impl Link {
+    /// Whether nobody waits for anything that was sent, or is to be sent, over it.
+    pub(crate) fn is_done(&self) -> bool {
+        let unsent = self.late == 0 && !self.output.is_empty();
+        self.fifo.len() == self.late as usize && !unsent
+    }
+
     /// What may be written now.
     pub(crate) fn sendable(&self) -> &Output {
         static NOTHING: Output = Output::empty();

@@ -7,6 +7,7 @@ mod ejection;
 mod fragments;
 mod local_commands;
 mod pressure;
+mod reload;
 mod timeouts;
 
 use std::time::Duration;
