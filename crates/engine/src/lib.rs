@@ -26,6 +26,7 @@ mod link;
 mod local;
 mod message;
 mod pace;
+mod peer;
 mod pipeline;
 mod pools;
 mod reply;

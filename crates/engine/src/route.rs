@@ -47,9 +47,10 @@ impl Engine {
         args: &[Span],
     ) {
         if rejection == command::Rejection::UnknownCommand {
-            let pool = self.clients[c as usize].pool;
+            let client = &self.clients[c as usize];
+            let (pool, peer) = (client.pool, client.peer());
             let name = args.first().map_or(&[][..], |name| name.of(request.bytes()));
-            self.events.push(Event::UnknownCommand { pool, command: Text::new(name) });
+            self.events.push(Event::UnknownCommand { pool, peer, command: Text::new(name) });
         }
         self.answer_with(c, |out| rejection.write_reply(request.bytes(), args, out));
         request.discard(&mut self.buffers);
