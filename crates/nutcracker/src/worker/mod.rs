@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use engine::counters::WorkerCounts;
+use engine::counters::Counts;
 use engine::topology::Topology;
 use engine::{Engine, Environment, Event, Identity};
 use reactor::{
@@ -152,7 +152,7 @@ pub struct WorkerSpec {
     /// What it serves.
     pub topology: Arc<Topology>,
     /// Where it counts.
-    pub counts: Arc<WorkerCounts>,
+    pub counts: Arc<Counts>,
     /// What it shares with its siblings.
     pub shared: Arc<Shared>,
     /// The text of INFO.
@@ -226,7 +226,7 @@ struct WorkerCore {
     index: usize,
     engine: Engine,
     topology: Arc<Topology>,
-    counts: Arc<WorkerCounts>,
+    counts: Arc<Counts>,
     shared: Arc<Shared>,
     dialer: Dialer,
     ops: Ops,
@@ -247,7 +247,7 @@ impl WorkerCore {
             seed: spec.seed,
         };
         let mut engine = Engine::new(identity, spec.environment);
-        engine.publish(&spec.topology, Arc::clone(&spec.counts), now(spec.clock.now()));
+        engine.publish(&spec.topology, &spec.counts, now(spec.clock.now()));
         let mut ops = Ops::default();
         let accepting = spec.listeners.iter().map(|listener| listener.pool).collect();
         ops.listen
