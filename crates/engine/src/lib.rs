@@ -28,6 +28,7 @@ mod message;
 mod pace;
 mod pipeline;
 mod pools;
+mod probe;
 mod reply;
 mod route;
 pub mod topology;
