@@ -29,6 +29,7 @@ mod pace;
 mod peer;
 mod pipeline;
 mod pools;
+mod probe;
 mod reply;
 mod route;
 pub mod topology;

@@ -296,11 +296,7 @@ impl WorkerCore {
         self.engine.take_events(&mut events);
         for event in &events {
             report::log(event, &self.topology);
-            let concerns_all = matches!(
-                event,
-                Event::Failed { .. } | Event::Replied { .. } | Event::Ejected { .. }
-            );
-            if concerns_all {
+            if event.concerns_siblings() {
                 let siblings = self.shared.mailboxes.get().into_iter().flatten().enumerate();
                 for (_, mailbox) in siblings.filter(|(i, _)| *i != self.index) {
                     mailbox.send(Message::Sibling(event.clone()));
