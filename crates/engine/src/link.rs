@@ -16,7 +16,7 @@ use proto::resp::{ReplyScan, ReplyScanner};
 
 use crate::actions::{Close, Event, Owner, Slot, Text};
 use crate::buffer::Output;
-use crate::health::Failure;
+use crate::health::{Failure, Relief};
 use crate::message::Message;
 use crate::pipeline::NONE;
 use crate::reply::{self, fault};
@@ -93,7 +93,7 @@ pub(crate) struct Link {
     input: Vec<u8>,
     scanner: ReplyScanner,
     /// Event number of the connection attempt.
-    opened: u64,
+    pub(crate) opened: u64,
     opened_at: u64,
     /// When the server sent something for the last time, or began to be late.
     heard_at: u64,
@@ -113,6 +113,8 @@ pub(crate) enum Break {
     Silent,
     /// A newer topology has no use for it.
     Retired,
+    /// The proxy has no trust in it any more; it owes nothing.
+    Stale,
 }
 
 impl Engine {
@@ -124,6 +126,9 @@ impl Engine {
         affinity: u32,
         now: Now,
     ) -> Result<u32, &'static str> {
+        if self.pools[pool as usize].servers[shard as usize].health.is_ejected() {
+            self.admit(pool, shard, now)?;
+        }
         let server = &self.pools[pool as usize].servers[shard as usize];
         let lane = match server.links.len() {
             1 => 0,
@@ -385,9 +390,13 @@ impl Engine {
         }
         link.late_since = None;
         self.pace.note_round_trip(owed.at, now);
-        if self.requests[owed.request as usize].client != NONE {
+        let delivered = self.requests[owed.request as usize].client != NONE;
+        if delivered {
             counts.responses.add(1);
             counts.response_bytes.add(reply.bytes().len() as u64);
+        }
+        let health = &self.pools[pool as usize].servers[server as usize].health;
+        if delivered || health.is_on_trial() {
             self.judge(pool, server, reply.bytes(), now);
         }
         match owed.fragment {
@@ -400,9 +409,12 @@ impl Engine {
     /// What a delivered reply says of the server's health.
     fn judge(&mut self, pool: u32, server: u32, reply: &[u8], now: Now) {
         if walk::is_loading(reply) {
-            self.note_failure(pool, server, Failure::Loading, now);
-        } else if self.pools[pool as usize].servers[server as usize].health.note_reply() {
-            self.events.push(Event::Replied { pool, server });
+            return self.note_failure(pool, server, Failure::Loading, now);
+        }
+        match self.pools[pool as usize].servers[server as usize].health.note_reply() {
+            Relief::None => {}
+            Relief::Forgiven => self.events.push(Event::Replied { pool, server }),
+            Relief::Acquitted => self.pass_trial(pool, server),
         }
     }
 
@@ -467,6 +479,7 @@ impl Engine {
             Break::Eof => fault::UNKNOWN,
             Break::Fault(text) => text,
             Break::Silent | Break::Retired => fault::TIMED_OUT,
+            Break::Stale => fault::UNKNOWN,
         };
         let requests = link.fifo.iter().filter(|owed| owed.request != NONE).count() as u32;
         let established = matches!(link.phase, Phase::Ready);
@@ -499,7 +512,7 @@ impl Engine {
         let counts = &self.pools[link.pool as usize].servers[link.server as usize].counts;
         match cause {
             Break::Eof => counts.server_eof.add(1),
-            Break::Fault(fault::TIMED_OUT) | Break::Silent | Break::Retired => {}
+            Break::Fault(fault::TIMED_OUT) | Break::Silent | Break::Retired | Break::Stale => {}
             Break::Fault(_) => counts.server_err.add(1),
         }
         if !matches!(link.phase, Phase::Connecting) {
@@ -614,6 +627,11 @@ impl Link {
     pub(crate) fn is_done(&self) -> bool {
         let unsent = self.late == 0 && !self.output.is_empty();
         self.fifo.len() == self.late as usize && !unsent
+    }
+
+    /// Whether it is established and owes nothing.
+    pub(crate) fn is_idle(&self) -> bool {
+        matches!(self.phase, Phase::Ready) && self.fifo.is_empty()
     }
 
     /// What may be written now.

@@ -8,7 +8,7 @@ use crate::actions::Event;
 use crate::counters::{CountedPool, PoolCounts, ServerCounts};
 use crate::health::{Failure, Health};
 use crate::pipeline::NONE;
-use crate::topology::Pool;
+use crate::topology::{OnEject, Pool};
 use crate::{Engine, Now};
 
 /// One pool as one worker sees it.
@@ -74,7 +74,12 @@ impl PoolState {
 
     /// Whether any of its servers is out of the ring.
     pub(crate) fn is_any_ejected(&self) -> bool {
-        self.servers.iter().any(|server| server.health.retry_at.is_some())
+        self.servers.iter().any(|server| server.health.is_ejected())
+    }
+
+    /// Whether the keys of an ejected server go to the others.
+    pub(crate) fn rehashes(&self) -> bool {
+        self.pool.ejection.is_none_or(|ejection| ejection.on_eject == OnEject::Rehash)
     }
 
     /// Whether a key decides which server a request goes to.
@@ -87,7 +92,7 @@ impl Engine {
     /// Opens one connection to a server if its pool asks for that, as 0.5 does when it starts.
     pub(crate) fn preconnect(&mut self, pool: u32, server: u32, now: Now) {
         let state = &self.pools[pool as usize];
-        if state.pool.preconnect && state.servers[server as usize].health.retry_at.is_none() {
+        if state.pool.preconnect && !state.servers[server as usize].health.is_ejected() {
             self.open_link(pool, server, 0, now);
         }
     }
@@ -104,7 +109,7 @@ impl Engine {
     pub(crate) fn rebuild(&mut self, pool: u32, now: Now) {
         let state = &mut self.pools[pool as usize];
         let ejected = |servers: &[ServerState]| {
-            servers.iter().filter(|s| s.health.retry_at.is_some()).count()
+            servers.iter().filter(|server| server.health.is_ejected()).count()
         };
         let before = ejected(&state.servers);
         let live: Vec<bool> = state
@@ -116,7 +121,8 @@ impl Engine {
         if !state.is_dead {
             state.sharder.rebuild(&live);
         }
-        state.next_rebuild = state.servers.iter().filter_map(|server| server.health.retry_at).min();
+        state.next_rebuild =
+            state.servers.iter().filter_map(|server| server.health.retry_at()).min();
         let restored = before.saturating_sub(ejected(&state.servers)) as u32;
         if restored > 0 {
             self.events.push(Event::Restored { pool, servers: restored });
@@ -135,6 +141,9 @@ impl Engine {
             return;
         }
         let Some(ejection) = state.pool.ejection else { return };
+        if ejection.on_eject != OnEject::Rehash && health.is_ejected() {
+            return self.fail_trial(pool, server, now);
+        }
         if !health.is_over(&ejection) {
             let since = failure.since(now.mono_us);
             self.events.push(Event::Failed { pool, server, since });
@@ -148,11 +157,14 @@ impl Engine {
     }
 
     fn eject(&mut self, pool: u32, server: u32, retry_at: u64, now: Now) {
-        self.pools[pool as usize].servers[server as usize].health.eject_until(retry_at);
-        self.rebuild(pool, now);
+        let state = &mut self.pools[pool as usize];
+        state.servers[server as usize].health.eject_until(retry_at);
+        if state.rehashes() {
+            self.rebuild(pool, now);
+        }
     }
 
-    /// Another worker told of its [`Event::Failed`], [`Event::Replied`] or [`Event::Ejected`]; other events are ignored.
+    /// Another worker told of an event that [concerns its siblings](Event::concerns_siblings); others are ignored.
     pub fn heed(&mut self, event: &Event, now: Now) {
         match *event {
             Event::Failed { pool, server, since } => {
@@ -171,16 +183,22 @@ impl Engine {
                 self.last_event += 1;
                 let event = self.last_event;
                 let Some(health) = self.health_of(pool, server) else { return };
-                if health.retry_at.is_none() {
+                if !health.is_ejected() {
                     health.note_outage(now.mono_us, event);
                     self.eject(pool, server, retry_at, now);
                 }
             }
+            Event::Trial { pool, server, until } => {
+                if let Some(health) = self.health_of(pool, server) {
+                    health.postpone_trial(until);
+                }
+            }
+            Event::Readmitted { pool, server } => self.heed_readmission(pool, server, now),
             _ => {}
         }
     }
 
-    fn health_of(&mut self, pool: u32, server: u32) -> Option<&mut Health> {
+    pub(crate) fn health_of(&mut self, pool: u32, server: u32) -> Option<&mut Health> {
         let server = self.pools.get_mut(pool as usize)?.servers.get_mut(server as usize)?;
         Some(&mut server.health)
     }

@@ -119,6 +119,7 @@ impl Engine {
         self.move_clients(&fates);
         for fate in &fates {
             if let Fate::Changes { pool, .. } = fate
+                && self.pools[*pool as usize].rehashes()
                 && self.pools[*pool as usize].is_any_ejected()
             {
                 self.rebuild(*pool, now);

@@ -83,7 +83,7 @@ impl Rig {
             links[server as usize] = slot;
         }
         links.iter().for_each(|link| engine.connected(*link));
-        let clients: Vec<_> = (0..clients).map(|_| engine.accept(0)).collect();
+        let clients: Vec<_> = (0..clients).map(|_| engine.accept(0, None)).collect();
         Rig {
             engine,
             clients,

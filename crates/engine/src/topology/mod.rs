@@ -38,13 +38,36 @@ pub enum CrossShard {
     Error,
 }
 
-/// When a failing server leaves the ring (`auto_eject_hosts: true`).
+/// When a failing server is ejected (`auto_eject_hosts: true`), and what that means. The default is twemproxy 0.5's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ejection {
     /// Consecutive failures that eject a server; 0 behaves like 1.
     pub failure_limit: u32,
-    /// How long an ejected server stays out of the ring.
+    /// How long an ejected server is left alone.
     pub retry_timeout: Duration,
+    /// What becomes of its keys meanwhile.
+    pub on_eject: OnEject,
+}
+
+impl Default for Ejection {
+    fn default() -> Self {
+        Ejection {
+            failure_limit: 2,
+            retry_timeout: Duration::from_secs(30),
+            on_eject: OnEject::Rehash,
+        }
+    }
+}
+
+/// What becomes of the keys of an ejected server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnEject {
+    /// They go to the others: the ring is built without it, as in twemproxy 0.5.
+    Rehash,
+    /// They stay where they are, and requests for them fail at once.
+    Error,
+    /// They stay where they are; reads are answered as if the keys did not exist, everything else fails at once.
+    Miss,
 }
 
 /// One pool: a set of servers that clients see as a single one.

@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io::IoSlice;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use engine::counters::Counts;
@@ -131,8 +132,15 @@ impl Worker {
 
     /// A client connected over `wire`.
     pub(crate) fn accept(&mut self, pool: u32, wire: WireId) {
-        let slot = self.engine.accept(pool);
+        let slot = self.engine.accept(pool, Some(peer_of(wire)));
         self.place(slot, Port { wire: Some(wire), ..Port::idle(true) });
+    }
+
+    /// The connection behind `wire` was found to come from `peer`.
+    pub(crate) fn relabel(&mut self, wire: WireId, peer: Option<SocketAddr>) {
+        let is_it = |port: &Option<Port>| port.as_ref().is_some_and(|port| port.wire == Some(wire));
+        let slot = self.ports.iter().position(is_it).expect("an open connection");
+        self.engine.relabel(slot as Slot, peer);
     }
 
     /// Puts a connection into its slot, which must be empty.
@@ -411,6 +419,11 @@ impl Port {
         let writable = self.blocked && (wire.peer_gone || wire.to_peer.free() > 0);
         wire.broken.is_some() || readable || writable
     }
+}
+
+/// Where the client behind `wire` comes from.
+pub(crate) fn peer_of(wire: WireId) -> SocketAddr {
+    (Ipv4Addr::new(192, 0, 2, 1), wire as u16).into()
 }
 
 fn now(mono_us: u64) -> Now {

@@ -173,11 +173,8 @@ impl World {
             let fresh = worker.events[worker.published..].to_vec();
             worker.published = worker.events.len();
             for event in fresh {
-                let concerns_all = matches!(
-                    event,
-                    Event::Failed { .. } | Event::Replied { .. } | Event::Ejected { .. }
-                );
-                for to in (0..self.workers.len()).filter(|to| concerns_all && *to != from) {
+                let told = event.concerns_siblings();
+                for to in (0..self.workers.len()).filter(|to| told && *to != from) {
                     self.workers[to].mail.push_back(event.clone());
                 }
             }
@@ -241,6 +238,8 @@ impl World {
             let kind = match event {
                 Event::Ejected { .. } => "an ejection",
                 Event::Restored { .. } => "a restoration",
+                Event::StillDown { .. } => "a trial lost",
+                Event::Readmitted { .. } => "a trial passed",
                 Event::PasswordNotNeeded { .. } => "a needless password",
                 Event::Malformed { .. } => "a malformed request",
                 Event::IncompleteRequest { .. } => "an incomplete request",
