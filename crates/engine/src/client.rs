@@ -181,7 +181,7 @@ impl Engine {
             id * self.client_id_step + self.client_id_first,
             id as u32,
         ));
-        self.pools[pool as usize].counts(&self.counts).client_connections.add(1);
+        self.pools[pool as usize].counts.client_connections.add(1);
         self.counts.clients.add(1);
         self.counts.total_connections.add(1);
         self.counts.curr_connections.add(1);
@@ -503,7 +503,7 @@ impl Engine {
             self.recycle_partial(partial);
         }
         self.slots.release(client.slot);
-        let counts = self.pools[client.pool as usize].counts(&self.counts);
+        let counts = &self.pools[client.pool as usize].counts;
         counts.client_connections.sub(1);
         match ending {
             Ending::ByClient => counts.client_eof.add(1),

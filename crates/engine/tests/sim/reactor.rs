@@ -6,7 +6,7 @@ use std::io::IoSlice;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use engine::counters::WorkerCounts;
+use engine::counters::Counts;
 use engine::topology::Topology;
 use engine::{Engine, Environment, Event, Flow, Identity, Now, Slot};
 
@@ -52,7 +52,7 @@ struct Port {
 /// A worker: an engine and the sockets it has.
 pub(crate) struct Worker {
     pub(crate) engine: Engine,
-    pub(crate) counts: Arc<WorkerCounts>,
+    pub(crate) counts: Arc<Counts>,
     ports: Vec<Option<Port>>,
     grain: Grain,
     /// From other workers.
@@ -83,9 +83,9 @@ impl Worker {
         grain: Grain,
         network: &mut Network,
     ) -> Worker {
-        let counts = WorkerCounts::for_topology(topology);
+        let counts = Counts::for_topology(topology);
         let mut engine = Engine::new(identity, Arc::new(Silent));
-        engine.publish(topology, Arc::clone(&counts), now(0));
+        engine.publish(topology, &counts, now(0));
         let mut worker = Worker {
             engine,
             counts,

@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use engine::counters::WorkerCounts;
+use engine::counters::Counts;
 use engine::topology::{Protocol, Topology};
 use engine::{Engine, Environment, Event, Identity};
 use reactor::{
@@ -172,7 +172,7 @@ pub struct WorkerSpec {
     /// What it serves.
     pub topology: Arc<Topology>,
     /// Where it counts.
-    pub counts: Arc<WorkerCounts>,
+    pub counts: Arc<Counts>,
     /// What it shares with its siblings.
     pub shared: Arc<Shared>,
     /// The text of INFO.
@@ -246,7 +246,7 @@ struct WorkerCore {
     index: usize,
     engine: Engine,
     topology: Arc<Topology>,
-    counts: Arc<WorkerCounts>,
+    counts: Arc<Counts>,
     shared: Arc<Shared>,
     dialer: Dialer,
     ops: Ops,
@@ -271,7 +271,7 @@ impl WorkerCore {
             seed: spec.seed,
         };
         let mut engine = Engine::new(identity, spec.environment);
-        engine.publish(&spec.topology, Arc::clone(&spec.counts), now(spec.clock.now()));
+        engine.publish(&spec.topology, &spec.counts, now(spec.clock.now()));
         let mut ops = Ops::default();
         let accepting = spec.listeners.iter().map(|listener| listener.pool).collect();
         ops.listen
@@ -324,11 +324,7 @@ impl WorkerCore {
         self.engine.take_events(&mut events);
         for event in &events {
             report::log(event, &self.topology);
-            let concerns_all = matches!(
-                event,
-                Event::Failed { .. } | Event::Replied { .. } | Event::Ejected { .. }
-            );
-            if concerns_all {
+            if event.concerns_siblings() {
                 let siblings = self.shared.mailboxes.get().into_iter().flatten().enumerate();
                 for (_, mailbox) in siblings.filter(|(i, _)| *i != self.index) {
                     mailbox.send(Message::Sibling(event.clone()));

@@ -14,14 +14,11 @@ pub(super) fn log(event: &Event, topology: &Topology) {
     let pool_at = |pool: u32| &*topology.pools[pool as usize];
     match *event {
         Event::Failed { .. } | Event::Replied { .. } => {}
-        Event::Ejected { pool, server, .. } => {
-            let p = pool_at(pool);
-            let seconds = p.ejection.map_or(0, |ejection| ejection.retry_timeout.as_secs());
-            let name = &p.name;
-            let server = server_at(p, server);
-            log::warn!(
-                "update pool {pool} '{name}' to delete server '{server}' for next {seconds} secs"
-            );
+        Event::Ejected { pool, server, .. }
+        | Event::Trial { pool, server, .. }
+        | Event::StillDown { pool, server, .. }
+        | Event::Readmitted { pool, server } => {
+            log_standing(event, pool, pool_at(pool), server);
         }
         Event::Restored { pool, servers } => {
             log::warn!("update pool {pool} '{}' to add {servers} servers", pool_at(pool).name);
@@ -100,6 +97,27 @@ pub(super) fn refused(peer: Option<SocketAddr>, pool: &str, max: u32) {
 /// A client as twemproxy writes it: `c`, and its address where it has one.
 pub(super) fn c(peer: Option<SocketAddr>) -> String {
     peer.map_or_else(|| "c".into(), |peer| format!("c '{peer}'"))
+}
+
+/// Logs how an ejected server fares.
+fn log_standing(event: &Event, index: u32, pool: &Pool, server: u32) {
+    let (name, server) = (&pool.name, server_at(pool, server));
+    let seconds = pool.ejection.map_or(0, |ejection| ejection.retry_timeout.as_secs());
+    match event {
+        Event::Ejected { .. } => log::warn!(
+            "update pool {index} '{name}' to delete server '{server}' for next {seconds} secs"
+        ),
+        Event::Trial { .. } => {
+            log::warn!("one request of pool '{name}' tries the deleted server '{server}'");
+        }
+        Event::StillDown { .. } => log::warn!(
+            "server '{server}' of pool {index} '{name}' stays deleted for next {seconds} secs"
+        ),
+        Event::Readmitted { .. } => {
+            log::warn!("update pool {index} '{name}' to add 1 servers: '{server}' answers again");
+        }
+        _ => {}
+    }
 }
 
 fn server_at(pool: &Pool, server: u32) -> &str {
