@@ -201,6 +201,16 @@ impl Engine {
         }
     }
 
+    /// Ends the client of `slot` as one that did wrong: it gets what it is owed, then `words`, which may be none.
+    pub fn turn_away(&mut self, slot: Slot, words: &[u8]) {
+        if let Owner::Client(c) = self.slots.owner(slot) {
+            if !words.is_empty() {
+                self.answer(c, words);
+            }
+            self.stop_reading(c, Ending::ByFault);
+        }
+    }
+
     /// Bytes of client `c`.
     pub(crate) fn client_received(&mut self, c: u32, bytes: &[u8], now: Now) -> Flow {
         match self.clients[c as usize].reading {
