@@ -172,6 +172,26 @@ pub enum Event {
 }
 
 impl Event {
+    /// The index of the pool it is about.
+    pub fn pool(&self) -> u32 {
+        match *self {
+            Event::Failed { pool, .. }
+            | Event::Replied { pool, .. }
+            | Event::Ejected { pool, .. }
+            | Event::Restored { pool, .. }
+            | Event::Trial { pool, .. }
+            | Event::StillDown { pool, .. }
+            | Event::Readmitted { pool, .. }
+            | Event::LinkBroken { pool, .. }
+            | Event::HandshakeRefused { pool, .. }
+            | Event::PasswordNotNeeded { pool, .. }
+            | Event::CrossShard { pool, .. }
+            | Event::UnknownCommand { pool, .. }
+            | Event::Malformed { pool, .. }
+            | Event::IncompleteRequest { pool, .. } => pool,
+        }
+    }
+
     /// Pool and server of an event about the health of a server.
     pub(crate) fn server_mut(&mut self) -> Option<(&mut u32, &mut u32)> {
         match self {

@@ -4,13 +4,14 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The clients of one pool by address. Holds an entry for each address that has a client, and none without a limit.
 #[derive(Debug, Default)]
 pub struct Addresses {
     /// 0 for any number.
-    max: u32,
+    max: AtomicU32,
     clients: Mutex<HashMap<IpAddr, u32>>,
 }
 
@@ -29,24 +30,30 @@ impl Addresses {
     /// Admits up to `max` clients of an address at once, 0 for any number.
     #[must_use]
     pub fn new(max: u32) -> Arc<Addresses> {
-        Arc::new(Addresses { max, clients: Mutex::default() })
+        Arc::new(Addresses { max: AtomicU32::new(max), clients: Mutex::default() })
+    }
+
+    /// Changes the limit for those who come from now on.
+    pub(super) fn limit(&self, max: u32) {
+        self.max.store(max, Ordering::Relaxed);
     }
 
     /// Clients of an address at once, 0 for any number.
     pub(super) fn max(&self) -> u32 {
-        self.max
+        self.max.load(Ordering::Relaxed)
     }
 
     /// A place for a client from `ip`; none is needed where there is no limit. An IPv4 address counts together with its
     /// IPv6-mapped form.
     pub(super) fn admit(self: &Arc<Addresses>, ip: IpAddr) -> Result<Option<Place>, Full> {
-        if self.max == 0 {
+        let max = self.max();
+        if max == 0 {
             return Ok(None);
         }
         let ip = ip.to_canonical();
         let mut clients = self.lock();
         let count = clients.entry(ip).or_default();
-        if *count >= self.max {
+        if *count >= max {
             return Err(Full);
         }
         *count += 1;
