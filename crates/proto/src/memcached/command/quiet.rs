@@ -1,18 +1,21 @@
-//! Which replies of a meta command its flag `q` makes memcached keep to itself.
+//! Which replies memcached keeps to itself when a request asks for silence.
 
-use super::Command;
+use super::{Command, Shape};
 
 impl Command {
-    /// Whether memcached, had the flag `q` been there, would have kept `reply` to itself.
+    /// Whether memcached, asked for silence, would have kept `reply` to itself: with flag `q` a meta command tells only
+    /// what is not expected, with `noreply` a classic one tells nothing.
     pub fn is_suppressed(&self, reply: &[u8]) -> bool {
+        if !matches!(self.shape, Shape::Meta | Shape::MetaSet) {
+            return true;
+        }
         let status = reply.get(..2).unwrap_or_default();
         let is_word = matches!(reply.get(2), Some(b' ' | b'\r'));
         is_word
             && match self.name {
                 "mg" => status == b"EN",
                 "ms" => status == b"HD",
-                "md" | "ma" => status == b"HD" || status == b"NF",
-                _ => false,
+                _ => status == b"HD" || status == b"NF",
             }
     }
 }
