@@ -185,6 +185,16 @@ impl Engine {
         }
     }
 
+    /// Ends the client of `slot` as one that did wrong: it gets what it is owed, then `words`, which may be none.
+    pub fn turn_away(&mut self, slot: Slot, words: &[u8]) {
+        if let Owner::Client(c) = self.slots.owner(slot) {
+            if !words.is_empty() {
+                self.answer(c, words);
+            }
+            self.stop_reading(c, Ending::ByFault);
+        }
+    }
+
     /// Stops reading a client that has too much unanswered or unsent.
     pub(crate) fn pause_if_full(&mut self, c: u32) {
         let client = &mut self.clients[c as usize];
