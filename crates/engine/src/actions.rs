@@ -178,6 +178,18 @@ pub enum Event {
     },
 }
 
+impl Event {
+    /// Pool and server of an event that workers tell each other.
+    pub(crate) fn server_mut(&mut self) -> Option<(&mut u32, &mut u32)> {
+        match self {
+            Event::Failed { pool, server, .. }
+            | Event::Replied { pool, server }
+            | Event::Ejected { pool, server, .. } => Some((pool, server)),
+            _ => None,
+        }
+    }
+}
+
 /// A short piece of a peer's text, kept without an allocation. Cut at 64 bytes, control bytes replaced.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Text {

@@ -83,7 +83,7 @@ pub(crate) struct Link {
     pub(crate) pool: u32,
     pub(crate) server: u32,
     /// Which of the `server_connections` it is.
-    lane: u32,
+    pub(crate) lane: u32,
     protocol: Protocol,
     phase: Phase,
     pub(crate) output: Output,
@@ -123,6 +123,8 @@ pub(crate) enum Break {
     Silent,
     /// The proxy has no trust in it any more; it owes nothing.
     Stale,
+    /// A newer topology has no use for it.
+    Retired,
 }
 
 impl Engine {
@@ -518,16 +520,17 @@ impl Engine {
         let text = match cause {
             Break::Eof => fault::UNKNOWN,
             Break::Fault(text) => text,
-            Break::Silent => fault::TIMED_OUT,
+            Break::Silent | Break::Retired => fault::TIMED_OUT,
             Break::Stale => fault::UNKNOWN,
         };
         let requests = link.fifo.iter().filter(|owed| owed.request != NONE).count() as u32;
         let established = matches!(link.phase, Phase::Ready);
+        let done = cause == Break::Retired && requests == 0;
         let idle_close =
             established && link.fifo.is_empty() && cause != Break::Fault(fault::INVALID_ARGUMENT);
-        if !idle_close {
+        if !idle_close && !done {
             self.events.push(Event::LinkBroken { pool, server, text, requests });
-            if cause != Break::Silent {
+            if !matches!(cause, Break::Silent | Break::Retired) {
                 let (opened, opened_at) = (link.opened, link.opened_at);
                 self.note_failure(pool, server, Failure::Broken { opened, opened_at }, now);
             }
@@ -552,7 +555,7 @@ impl Engine {
         let counts = &self.pools[link.pool as usize].servers[link.server as usize].counts;
         match cause {
             Break::Eof => counts.server_eof.add(1),
-            Break::Fault(fault::TIMED_OUT) | Break::Silent | Break::Stale => {}
+            Break::Fault(fault::TIMED_OUT) | Break::Silent | Break::Stale | Break::Retired => {}
             Break::Fault(_) => counts.server_err.add(1),
         }
         if !matches!(link.phase, Phase::Connecting) {
@@ -667,6 +670,12 @@ impl Link {
     /// Whether it is established and owes nothing.
     pub(crate) fn is_idle(&self) -> bool {
         matches!(self.phase, Phase::Ready) && self.fifo.is_empty()
+    }
+
+    /// Whether nobody waits for anything that was sent, or is to be sent, over it.
+    pub(crate) fn is_done(&self) -> bool {
+        let unsent = self.late == 0 && !self.output.is_empty();
+        self.fifo.len() == self.late as usize && !unsent && self.silent.is_empty()
     }
 
     /// What may be written now.

@@ -162,6 +162,8 @@ pub struct Limits {
     pub worker_memory_bytes_max: usize,
     /// Longest wait for more work in a turn under load, µs; 0 never waits.
     pub window_us_max: u64,
+    /// Longest wait for what is in flight on connections that a newer topology has no use for, µs.
+    pub drain_us_max: u64,
 }
 
 impl Default for Limits {
@@ -171,6 +173,7 @@ impl Default for Limits {
             client_requests_max: 4096,
             worker_memory_bytes_max: 0,
             window_us_max: 100,
+            drain_us_max: 10_000_000,
         }
     }
 }

@@ -193,6 +193,7 @@ fn draw_limits(random: &mut Random) -> Limits {
         client_requests_max: random.pick(&[1, 2, 3, 16, 4_096]),
         worker_memory_bytes_max: random.pick(&[0, 0, 0, 0, 0, 30_000, 300_000]),
         window_us_max: 100,
+        drain_us_max: 1_000_000,
     }
 }
 

@@ -182,8 +182,13 @@ impl Global {
             client_requests_max: self.client_requests_max,
             worker_memory_bytes_max: saturate(share),
             window_us_max: self.batch_window_us,
+            drain_us_max: saturate_us(self.drain_timeout),
         }
     }
+}
+
+fn saturate_us(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 fn saturate(bytes: u64) -> usize {
