@@ -1,5 +1,7 @@
 //! What the core asks of its reactor, and what it tells the rest of the process.
 
+use core::net::SocketAddr;
+
 use crate::pipeline::NONE;
 
 /// Index of a connection, client or server alike; dense, chosen by the engine, reused after close.
@@ -146,6 +148,8 @@ pub enum Event {
     UnknownCommand {
         /// Pool index.
         pool: u32,
+        /// Who sent it.
+        peer: Option<SocketAddr>,
         /// As sent, cut.
         command: Text,
     },
@@ -153,6 +157,8 @@ pub enum Event {
     Malformed {
         /// Pool index.
         pool: u32,
+        /// Who broke it.
+        peer: Option<SocketAddr>,
         /// What was wrong.
         reason: &'static str,
     },
@@ -160,6 +166,8 @@ pub enum Event {
     IncompleteRequest {
         /// Pool index.
         pool: u32,
+        /// Who it was.
+        peer: Option<SocketAddr>,
         /// Bytes discarded.
         bytes: u32,
     },

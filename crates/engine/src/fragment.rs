@@ -209,7 +209,7 @@ impl Engine {
         let c = self.requests[request as usize].client;
         if c != NONE && split.is_faulty() {
             let pool = self.clients[c as usize].pool;
-            self.pools[pool as usize].counts(&self.counts).forward_error.add(1);
+            self.pools[pool as usize].counts.forward_error.add(1);
         }
         self.deliver_split(request, s);
     }

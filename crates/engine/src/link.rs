@@ -214,8 +214,7 @@ impl Engine {
             link.dirty = true;
             self.actions.flush.push(link.slot);
         }
-        let counts = self.pools[pool as usize].counts(&self.counts);
-        let server = &counts.servers[server as usize];
+        let server = &self.pools[pool as usize].servers[server as usize].counts;
         server.requests.add(1);
         server.request_bytes.add(bytes as u64);
         server.in_queue.add(1);
@@ -232,7 +231,7 @@ impl Engine {
     pub(crate) fn link_connected(&mut self, l: u32) {
         let link = &mut self.links[l as usize];
         let state = &mut self.pools[link.pool as usize];
-        state.counts(&self.counts).servers[link.server as usize].server_connections.add(1);
+        state.servers[link.server as usize].counts.server_connections.add(1);
         let pool = &state.pool;
         let steps = steps(pool.redis_auth.is_some(), pool.redis_db != 0, link.is_probe());
         if steps.is_empty() {
@@ -291,8 +290,7 @@ impl Engine {
         }
         link.output.advance(bytes, &mut self.buffers);
         link.written_bytes += bytes as u64;
-        let counts = self.pools[link.pool as usize].counts(&self.counts);
-        let counts = &counts.servers[link.server as usize];
+        let counts = &self.pools[link.pool as usize].servers[link.server as usize].counts;
         let (mut requests, mut request_bytes) = (0, 0);
         while let Some(owed) = link.fifo.get(link.written) {
             if owed.end > link.written_bytes {
@@ -386,7 +384,7 @@ impl Engine {
             return false;
         };
         let (pool, server) = (link.pool, link.server);
-        let counts = &self.pools[pool as usize].counts(&self.counts).servers[server as usize];
+        let counts = &self.pools[pool as usize].servers[server as usize].counts;
         if was_written {
             counts.out_queue.sub(1);
             counts.out_queue_bytes.sub(u64::from(owed.bytes));
@@ -529,8 +527,7 @@ impl Engine {
 
     fn count_ended(&self, link: &Link, cause: Break) {
         self.counts.curr_connections.sub(1);
-        let counts =
-            &self.pools[link.pool as usize].counts(&self.counts).servers[link.server as usize];
+        let counts = &self.pools[link.pool as usize].servers[link.server as usize].counts;
         match cause {
             _ if link.is_probe() => {}
             Break::Eof => counts.server_eof.add(1),
@@ -557,7 +554,7 @@ impl Engine {
             return;
         }
         if self.requests[request as usize].client != NONE {
-            self.pools[pool as usize].counts(&self.counts).forward_error.add(1);
+            self.pools[pool as usize].counts.forward_error.add(1);
         }
         let mut line = std::mem::take(&mut self.scratch.fault);
         line.clear();
@@ -639,9 +636,7 @@ impl Engine {
     }
 
     fn count_timeout(&self, pool: u32, server: u32) {
-        self.pools[pool as usize].counts(&self.counts).servers[server as usize]
-            .server_timedout
-            .add(1);
+        self.pools[pool as usize].servers[server as usize].counts.server_timedout.add(1);
     }
 }
 

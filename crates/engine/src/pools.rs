@@ -5,7 +5,7 @@ use std::sync::Arc;
 use sharding::{Node, Sharder};
 
 use crate::actions::Event;
-use crate::counters::{PoolCounts, WorkerCounts};
+use crate::counters::{CountedPool, PoolCounts, ServerCounts};
 use crate::health::{Failure, Health};
 use crate::pipeline::NONE;
 use crate::topology::Pool;
@@ -14,8 +14,8 @@ use crate::{Engine, Now};
 /// One pool as one worker sees it.
 #[derive(Debug)]
 pub(crate) struct PoolState {
-    index: usize,
     pub(crate) pool: Arc<Pool>,
+    pub(crate) counts: Arc<PoolCounts>,
     pub(crate) sharder: Sharder,
     pub(crate) servers: Vec<ServerState>,
     pub(crate) timeout_us: Option<u64>,
@@ -30,13 +30,14 @@ pub(crate) struct PoolState {
 /// One server as one worker sees it.
 #[derive(Debug)]
 pub(crate) struct ServerState {
+    pub(crate) counts: Arc<ServerCounts>,
     pub(crate) health: Health,
     /// `server_connections` lanes: the connection of each, [`NONE`] while it has none.
     pub(crate) links: Box<[u32]>,
 }
 
 impl PoolState {
-    pub(crate) fn new(index: usize, pool: &Arc<Pool>) -> PoolState {
+    pub(crate) fn new(pool: &Arc<Pool>, counts: &CountedPool) -> PoolState {
         let node = |server: &'_ crate::topology::Server| (server.name.clone(), server.weight);
         let named: Vec<_> = pool.servers.iter().map(node).collect();
         let nodes: Vec<_> = named
@@ -44,22 +45,21 @@ impl PoolState {
             .map(|(name, weight)| Node { name: name.as_bytes(), weight: *weight })
             .collect();
         let lanes = pool.server_connections.max(1) as usize;
-        let server = |_| ServerState { health: Health::default(), links: vec![NONE; lanes].into() };
+        let server = |counts: &Arc<ServerCounts>| ServerState {
+            counts: Arc::clone(counts),
+            health: Health::default(),
+            links: vec![NONE; lanes].into(),
+        };
         PoolState {
-            index,
             pool: Arc::clone(pool),
+            counts: Arc::clone(&counts.pool),
             sharder: Sharder::new(pool.hash, pool.hash_tag, pool.distribution, &nodes),
-            servers: pool.servers.iter().map(server).collect(),
+            servers: counts.servers.iter().map(server).collect(),
             timeout_us: pool.timeout.map(|timeout| timeout.as_micros() as u64),
             next_rebuild: None,
             is_dead: false,
             cross_shard_told: Vec::new(),
         }
-    }
-
-    /// The counts of this pool.
-    pub(crate) fn counts<'c>(&self, counts: &'c WorkerCounts) -> &'c PoolCounts {
-        &counts.pools[self.index]
     }
 
     /// Whether the keys of an ejected server go to the others.
@@ -136,8 +136,8 @@ impl Engine {
         }
         let retry_at = now.mono_us + self.retry_pause(&ejection);
         let state = &mut self.pools[pool as usize];
-        state.counts(&self.counts).server_ejects.add(1);
-        state.counts(&self.counts).servers[server as usize].server_ejected_at.set(now.wall_us);
+        state.counts.server_ejects.add(1);
+        state.servers[server as usize].counts.server_ejected_at.set(now.wall_us);
         self.events.push(Event::Ejected { pool, server, retry_at });
         self.eject(pool, server, retry_at, now);
     }

@@ -47,9 +47,10 @@ impl Engine {
         args: &[Span],
     ) {
         if rejection == command::Rejection::UnknownCommand {
-            let pool = self.clients[c as usize].pool;
+            let client = &self.clients[c as usize];
+            let (pool, peer) = (client.pool, client.peer());
             let name = args.first().map_or(&[][..], |name| name.of(request.bytes()));
-            self.events.push(Event::UnknownCommand { pool, command: Text::new(name) });
+            self.events.push(Event::UnknownCommand { pool, peer, command: Text::new(name) });
         }
         self.answer_with(c, |out| rejection.write_reply(request.bytes(), args, out));
         request.discard(&mut self.buffers);
@@ -179,7 +180,7 @@ impl Engine {
 
     fn note_cross_shard(&mut self, pool: u32, command: &'static Command) {
         let state = &mut self.pools[pool as usize];
-        state.counts(&self.counts).cross_shard.add(1);
+        state.counts.cross_shard.add(1);
         if !state.cross_shard_told.contains(&command.name) {
             state.cross_shard_told.push(command.name);
             self.events.push(Event::CrossShard { pool, command: command.name });
@@ -230,7 +231,7 @@ impl Engine {
     /// Answers a request that cannot be sent.
     fn refuse_request(&mut self, c: u32, pool: u32, text: &'static str, request: Message<'_>) {
         request.discard(&mut self.buffers);
-        self.pools[pool as usize].counts(&self.counts).forward_error.add(1);
+        self.pools[pool as usize].counts.forward_error.add(1);
         self.answer_with(c, |out| reply::fault_line(text, out));
     }
 
@@ -324,7 +325,7 @@ impl Engine {
     fn owe_fragments(&mut self, c: u32, s: u32, r: u32, now: Now) {
         let pool = self.clients[c as usize].pool;
         let parts = self.splits[s as usize].parts.len();
-        self.pools[pool as usize].counts(&self.counts).fragments.add(parts as u64);
+        self.pools[pool as usize].counts.fragments.add(parts as u64);
         for fragment in 0..parts {
             let part = &self.splits[s as usize].parts[fragment];
             if part.link != NONE {

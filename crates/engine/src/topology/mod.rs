@@ -118,6 +118,14 @@ pub struct Pool {
     pub servers: Vec<Server>,
 }
 
+impl Pool {
+    /// Whether `next`, of a later topology, is this pool, changed or not: clients and counts of it stay.
+    #[must_use]
+    pub fn continues_as(&self, next: &Pool) -> bool {
+        self.name == next.name && self.protocol == next.protocol
+    }
+}
+
 /// One server of a pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
@@ -165,6 +173,37 @@ impl Default for Limits {
             client_requests_max: 4096,
             worker_memory_bytes_max: 0,
             window_us_max: 100,
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A pool of Redis servers with these names, on ports of their own.
+    pub(crate) fn pool(name: &str, servers: &[&str]) -> Pool {
+        let server = |(at, name): (usize, &&str)| Server {
+            name: (*name).into(),
+            display_name: format!("{name}:1"),
+            address: Address::Tcp { host: "127.0.0.1".into(), port: 6000 + at as u16 },
+            weight: 1,
+        };
+        Pool {
+            name: name.into(),
+            protocol: Protocol::Redis,
+            hash: Hash::Fnv1a64,
+            hash_tag: None,
+            distribution: Distribution::Ketama,
+            timeout: None,
+            redis_auth: None,
+            redis_db: 0,
+            preconnect: false,
+            server_connections: 1,
+            ejection: None,
+            retry_timeout: Duration::from_secs(30),
+            cross_shard: CrossShard::Error,
+            servers: servers.iter().enumerate().map(server).collect(),
         }
     }
 }

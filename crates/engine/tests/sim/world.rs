@@ -281,7 +281,9 @@ impl World {
 fn check_gauges(worker: &Worker, clients: usize) -> Result<(), String> {
     let counts = &worker.counts;
     let established = worker.established() as u64;
-    let sum = |of: fn(&ServerCounts) -> u64| counts.pools[0].servers.iter().map(of).sum::<u64>();
+    let sum = |of: fn(&ServerCounts) -> u64| {
+        counts.pools[0].servers.iter().map(|server| of(server)).sum::<u64>()
+    };
     let is = |what: &str, value: u64, wanted: u64| match value == wanted {
         true => Ok(()),
         false => Err(format!("{what} is {value}, not {wanted}")),

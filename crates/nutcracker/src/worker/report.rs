@@ -1,5 +1,7 @@
 //! What happened in a worker, in the words that operators of twemproxy grep for.
 
+use std::net::SocketAddr;
+
 use engine::Event;
 use engine::topology::{Pool, Topology};
 
@@ -49,23 +51,26 @@ pub(super) fn log(event: &Event, topology: &Topology) {
                  set 'cross_shard: error' to refuse it"
             );
         }
-        Event::UnknownCommand { pool, command } => {
-            log::warn!(
-                "parsed unsupported command '{}' in pool '{}'",
-                command.as_str(),
-                pool_at(pool).name
-            );
+        Event::UnknownCommand { pool, peer, command } => {
+            let (name, command) = (&pool_at(pool).name, command.as_str());
+            log::warn!("parsed unsupported command '{command}' in pool '{name}' from {}", c(peer));
         }
-        Event::Malformed { pool, reason } => {
-            log::warn!("close c in pool '{}': {reason}", pool_at(pool).name);
+        Event::Malformed { pool, peer, reason } => {
+            log::warn!("close {} in pool '{}': {reason}", c(peer), pool_at(pool).name);
         }
-        Event::IncompleteRequest { pool, bytes } => {
+        Event::IncompleteRequest { pool, peer, bytes } => {
             log::warn!(
-                "eof c in pool '{}' discarding incomplete req len {bytes}",
+                "eof {} in pool '{}' discarding incomplete req len {bytes}",
+                c(peer),
                 pool_at(pool).name
             );
         }
     }
+}
+
+/// A client as twemproxy writes it: `c`, and its address where it has one.
+fn c(peer: Option<SocketAddr>) -> String {
+    peer.map_or_else(|| "c".into(), |peer| format!("c '{peer}'"))
 }
 
 /// Logs how an ejected server fares.
