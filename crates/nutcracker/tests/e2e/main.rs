@@ -18,6 +18,7 @@ mod buffers;
 mod config;
 mod ejection;
 mod idle;
+mod keepalived;
 mod lifecycle;
 mod local;
 mod memory;

@@ -8,21 +8,21 @@ use rustix::process::Signal;
 
 use crate::rig::{DEADLINE, Daemon, Place, send, stderr};
 
-/// Receives what a service manager would, and names itself to the proxy as one does.
-struct ServiceManager {
+/// Stands in for a service manager: receives what it would, and is named to the proxy as one is.
+struct Notified {
     socket: UnixDatagram,
     name: String,
 }
 
-impl ServiceManager {
-    fn at_path(place: &Place) -> ServiceManager {
+impl Notified {
+    fn at_path(place: &Place) -> Notified {
         let path = place.path("notify.sock");
-        ServiceManager::new(UnixDatagram::bind(&path).unwrap(), path.display().to_string())
+        Notified::new(UnixDatagram::bind(&path).unwrap(), path.display().to_string())
     }
 
-    fn new(socket: UnixDatagram, name: String) -> ServiceManager {
+    fn new(socket: UnixDatagram, name: String) -> Notified {
         socket.set_read_timeout(Some(DEADLINE)).unwrap();
-        ServiceManager { socket, name }
+        Notified { socket, name }
     }
 
     fn watches(&self, mut command: Command) -> Command {
@@ -41,7 +41,7 @@ impl ServiceManager {
 #[test]
 fn readiness_is_told_once_it_listens_and_a_stop_before_it_ends() {
     let place = Place::new();
-    let manager = ServiceManager::at_path(&place);
+    let manager = Notified::at_path(&place);
     let mut proxy = place.spawn(manager.watches(place.command(&["--workers", "2"])));
     assert_eq!(manager.told(), "READY=1\nSTATUS=serving 1 pool with 2 workers\n");
     // No patience: who has been told may connect.
@@ -65,7 +65,7 @@ fn an_abstract_socket_is_told_too() {
     let name = place.path("abstract").display().to_string();
     let address = SocketAddr::from_abstract_name(&name).unwrap();
     let socket = UnixDatagram::bind_addr(&address).unwrap();
-    let manager = ServiceManager::new(socket, format!("@{name}"));
+    let manager = Notified::new(socket, format!("@{name}"));
     let _proxy = place.spawn(manager.watches(place.command(&[])));
     assert!(manager.told().starts_with("READY=1\n"));
 }
@@ -73,7 +73,7 @@ fn an_abstract_socket_is_told_too() {
 #[test]
 fn the_daemon_reports_for_itself_and_its_pid_file_is_there_when_the_foreground_returns() {
     let place = Place::new();
-    let manager = ServiceManager::at_path(&place);
+    let manager = Notified::at_path(&place);
     let output = crate::rig::output(manager.watches(place.command(&["-d", "-p", "n.pid"])));
     let daemon = Daemon::of(&place.path("n.pid"));
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
@@ -86,7 +86,7 @@ fn the_daemon_reports_for_itself_and_its_pid_file_is_there_when_the_foreground_r
 #[test]
 fn the_watchdog_hears_of_it_again_and_again() {
     let place = Place::new();
-    let manager = ServiceManager::at_path(&place);
+    let manager = Notified::at_path(&place);
     let mut command = manager.watches(place.command(&["--workers", "2"]));
     command.env("WATCHDOG_USEC", "90000");
     let _proxy = place.spawn(command);
