@@ -20,6 +20,7 @@ mod ejection;
 mod idle;
 mod lifecycle;
 mod local;
+mod memcached;
 mod memory;
 mod network;
 mod parser;
