@@ -1,5 +1,7 @@
 //! What the core asks of its reactor, and what it tells the rest of the process.
 
+use core::net::SocketAddr;
+
 use crate::pipeline::NONE;
 
 /// Index of a connection, client or server alike; dense, chosen by the engine, reused after close.
@@ -72,12 +74,37 @@ pub enum Event {
         /// When it may return.
         retry_at: u64,
     },
-    /// Servers returned to the ring of a pool.
+    /// Servers returned to the ring of a pool because their time had come.
     Restored {
         /// Pool index.
         pool: u32,
         /// How many.
         servers: u32,
+    },
+    /// One request goes to an ejected server to see whether it is back; other workers wait for the outcome.
+    Trial {
+        /// Pool index.
+        pool: u32,
+        /// Server index.
+        server: u32,
+        /// Without an outcome the next trial begins here, monotonic µs.
+        until: u64,
+    },
+    /// An ejected server failed again when it was tried.
+    StillDown {
+        /// Pool index.
+        pool: u32,
+        /// Server index.
+        server: u32,
+        /// When it is tried again, monotonic µs.
+        retry_at: u64,
+    },
+    /// An ejected server proved that it serves again; other workers send to it, too.
+    Readmitted {
+        /// Pool index.
+        pool: u32,
+        /// Server index.
+        server: u32,
     },
     /// A server connection ended for another reason than an orderly idle close.
     LinkBroken {
@@ -119,6 +146,8 @@ pub enum Event {
     UnknownCommand {
         /// Pool index.
         pool: u32,
+        /// Who sent it.
+        peer: Option<SocketAddr>,
         /// As sent, cut.
         command: Text,
     },
@@ -126,6 +155,8 @@ pub enum Event {
     Malformed {
         /// Pool index.
         pool: u32,
+        /// Who broke it.
+        peer: Option<SocketAddr>,
         /// What was wrong.
         reason: &'static str,
     },
@@ -133,6 +164,8 @@ pub enum Event {
     IncompleteRequest {
         /// Pool index.
         pool: u32,
+        /// Who it was.
+        peer: Option<SocketAddr>,
         /// Bytes discarded.
         bytes: u32,
     },
@@ -164,6 +197,20 @@ impl Text {
 impl std::fmt::Debug for Text {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{:?}", self.as_str())
+    }
+}
+
+impl Event {
+    /// Whether the other workers of the process must be told ([`Engine::heed`](crate::Engine::heed)).
+    pub fn concerns_siblings(&self) -> bool {
+        matches!(
+            self,
+            Event::Failed { .. }
+                | Event::Replied { .. }
+                | Event::Ejected { .. }
+                | Event::Trial { .. }
+                | Event::Readmitted { .. }
+        )
     }
 }
 

@@ -9,6 +9,8 @@
 //!   Closing: nothing more is read; once the pipeline is empty and the output written ──▶ closed
 //! ```
 
+use core::net::SocketAddr;
+
 use proto::Span;
 use proto::resp::inline;
 use proto::resp::request::{RequestScanner, Scan};
@@ -17,6 +19,7 @@ use proto::resp::{Malformed, Reason};
 use crate::actions::{Close, Event, Flow, Owner, Slot};
 use crate::buffer::Output;
 use crate::message::Message;
+use crate::peer::PeerAddress;
 use crate::pipeline::NONE;
 use crate::topology::{Limits, Protocol};
 use crate::{Engine, Now, reply};
@@ -36,6 +39,8 @@ pub(crate) struct Client {
     pub(crate) slot: Slot,
     /// Index of its pool.
     pub(crate) pool: u32,
+    /// Where it comes from; none for a unix socket.
+    peer: PeerAddress,
     /// Picks one of several connections to a server, always the same one, so that a pipeline stays ordered.
     pub(crate) affinity: u32,
     /// Oldest and newest unanswered request.
@@ -106,10 +111,11 @@ pub(crate) struct Partial {
 }
 
 impl Client {
-    fn new(slot: Slot, pool: u32, affinity: u32, id: u64) -> Client {
+    fn new(slot: Slot, pool: u32, peer: Option<SocketAddr>, id: u64, affinity: u32) -> Client {
         Client {
             slot,
             pool,
+            peer: peer.into(),
             affinity,
             head: NONE,
             tail: NONE,
@@ -127,6 +133,11 @@ impl Client {
             held: false,
             active: 0,
         }
+    }
+
+    /// Where it comes from; none for a unix socket.
+    pub(crate) fn peer(&self) -> Option<SocketAddr> {
+        self.peer.into()
     }
 
     /// Whether replies are still to come and nobody waits for the connection to close.
@@ -157,8 +168,8 @@ impl Client {
 }
 
 impl Engine {
-    /// A client of pool `pool` connected; returns the slot it is known by from now on.
-    pub fn accept(&mut self, pool: u32) -> Slot {
+    /// A client of pool `pool` connected from `peer`, none for a unix socket; returns the slot it is known by from now on.
+    pub fn accept(&mut self, pool: u32, peer: Option<SocketAddr>) -> Slot {
         self.last_client_id += 1;
         let id = self.last_client_id;
         let c = self.clients.vacant_key() as u32;
@@ -166,10 +177,11 @@ impl Engine {
         self.clients.insert(Client::new(
             slot,
             pool,
-            id as u32,
+            peer,
             id * self.client_id_step + self.client_id_first,
+            id as u32,
         ));
-        self.pools[pool as usize].counts(&self.counts).client_connections.add(1);
+        self.pools[pool as usize].counts.client_connections.add(1);
         self.counts.clients.add(1);
         self.counts.total_connections.add(1);
         self.counts.curr_connections.add(1);
@@ -177,6 +189,13 @@ impl Engine {
             self.stop_reading(c, Ending::ByFault);
         }
         slot
+    }
+
+    /// The client of `slot` was found to come from elsewhere: a load balancer told so.
+    pub fn relabel(&mut self, slot: Slot, peer: Option<SocketAddr>) {
+        if let Owner::Client(c) = self.slots.owner(slot) {
+            self.clients[c as usize].peer = peer.into();
+        }
     }
 
     /// Bytes of client `c`.
@@ -370,8 +389,9 @@ impl Engine {
 
     /// The client broke the framing: earlier replies, one error, then close.
     fn refuse(&mut self, c: u32, malformed: Malformed) {
-        let pool = self.clients[c as usize].pool;
-        self.events.push(Event::Malformed { pool, reason: malformed.reason.text() });
+        let client = &self.clients[c as usize];
+        let (pool, peer) = (client.pool, client.peer());
+        self.events.push(Event::Malformed { pool, peer, reason: malformed.reason.text() });
         self.answer_with(c, |out| reply::protocol_error(&malformed, out));
         self.stop_reading(c, Ending::ByFault);
     }
@@ -424,7 +444,8 @@ impl Engine {
         let client = &self.clients[c as usize];
         if let Some(partial) = &client.partial {
             let bytes = partial.bytes.len() as u32;
-            self.events.push(Event::IncompleteRequest { pool: client.pool, bytes });
+            let (pool, peer) = (client.pool, client.peer());
+            self.events.push(Event::IncompleteRequest { pool, peer, bytes });
         }
         self.stop_reading(c, Ending::ByClient);
     }
@@ -472,7 +493,7 @@ impl Engine {
             self.recycle_partial(partial);
         }
         self.slots.release(client.slot);
-        let counts = self.pools[client.pool as usize].counts(&self.counts);
+        let counts = &self.pools[client.pool as usize].counts;
         counts.client_connections.sub(1);
         match ending {
             Ending::ByClient => counts.client_eof.add(1),

@@ -51,6 +51,8 @@ pub(crate) struct Part {
 enum Outcome {
     Awaited,
     Success,
+    /// The keys are answered as if they did not exist.
+    Missed,
     /// The server's own error, in `reply`.
     Error,
     Fault(&'static str),
@@ -157,8 +159,16 @@ impl Part {
         self.outcome = Outcome::Fault(text);
     }
 
+    /// It is not sent, and its keys count as missing.
+    pub(crate) fn miss(&mut self) {
+        self.outcome = Outcome::Missed;
+    }
+
     /// The next element of the part's array, whole.
     fn next_element(&mut self) -> &[u8] {
+        if self.outcome == Outcome::Missed {
+            return reply::NULL;
+        }
         let rest = self.reply.get(self.at..).unwrap_or_default();
         let len = walk::element_len(rest).unwrap_or(rest.len());
         self.at += len;
@@ -199,7 +209,7 @@ impl Engine {
         let c = self.requests[request as usize].client;
         if c != NONE && split.is_faulty() {
             let pool = self.clients[c as usize].pool;
-            self.pools[pool as usize].counts(&self.counts).forward_error.add(1);
+            self.pools[pool as usize].counts.forward_error.add(1);
         }
         self.deliver_split(request, s);
     }

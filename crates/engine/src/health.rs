@@ -1,8 +1,17 @@
-//! When a server is left alone: failures, ejection from the ring and its return, back-off between connects.
+//! When a server is left alone: failures, ejection and return, back-off between connects.
 //!
 //! Pure arithmetic over times. The counts follow twemproxy 0.5 where its operators rely on them (`server_failure_limit`
 //! consecutive failures eject, any reply resets, the server returns after `server_retry_timeout` when a request asks),
 //! but an outage counts once: connections that break together are one failure, and so are the timeouts of one window.
+//!
+//! ```text
+//!            failures             its time has come (as in 0.5)
+//!   Live ──────────────▶ Ejected ──────────────────────────────▶ Live
+//!     ▲                   │   ▲
+//!     │         one request   │ fails
+//!     │                   ▼   │
+//!     └──── answered ── OnTrial
+//! ```
 
 use std::time::Duration;
 
@@ -41,16 +50,37 @@ impl Failure {
     }
 }
 
+/// Whether a server gets requests. Times are monotonic microseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Standing {
+    #[default]
+    Live,
+    /// Until this moment at least.
+    Ejected { retry_at: u64 },
+    /// Ejected still, with one request under way that will tell; without an outcome the next may follow at `retry_at`.
+    OnTrial { retry_at: u64 },
+}
+
+/// What a delivered reply changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Relief {
+    /// Nothing: all was well.
+    None,
+    /// There were failures, and they are forgotten.
+    Forgiven,
+    /// The trial is passed.
+    Acquitted,
+}
+
 /// The state of one server as one worker sees it. All times are monotonic microseconds.
 #[derive(Debug, Default)]
 pub(crate) struct Health {
+    standing: Standing,
     failures: u32,
     /// When the last counted failure happened, `None` for never.
     failed_at: Option<u64>,
     /// Its event number: connections opened before it belong to the same outage.
     failed_event: u64,
-    /// When an ejected server may return; `None` while it is in the ring.
-    pub(crate) retry_at: Option<u64>,
     /// Consecutive failed connects.
     refusals: u32,
     /// No connect before this moment.
@@ -92,14 +122,17 @@ impl Health {
         self.failed_event = event;
     }
 
-    /// A reply was delivered. Returns whether there were failures to forget; what fails next is another outage.
-    pub(crate) fn note_reply(&mut self) -> bool {
-        let had_failures = self.failures != 0;
-        if had_failures {
-            self.failures = 0;
-            self.forget_outage();
+    /// A reply was delivered: what fails next is another outage.
+    pub(crate) fn note_reply(&mut self) -> Relief {
+        if self.is_on_trial() {
+            return Relief::Acquitted;
         }
-        had_failures
+        if self.failures == 0 {
+            return Relief::None;
+        }
+        self.failures = 0;
+        self.forget_outage();
+        Relief::Forgiven
     }
 
     fn forget_outage(&mut self) {
@@ -112,22 +145,59 @@ impl Health {
         self.failures >= ejection.failure_limit.max(1)
     }
 
-    /// Takes the server out of the ring until `retry_at`; its count starts anew.
+    /// When an ejected server may be tried or return; `None` while it is live.
+    pub(crate) fn retry_at(&self) -> Option<u64> {
+        match self.standing {
+            Standing::Live => None,
+            Standing::Ejected { retry_at } | Standing::OnTrial { retry_at } => Some(retry_at),
+        }
+    }
+
+    pub(crate) fn is_ejected(&self) -> bool {
+        self.standing != Standing::Live
+    }
+
+    pub(crate) fn is_on_trial(&self) -> bool {
+        matches!(self.standing, Standing::OnTrial { .. })
+    }
+
+    /// Ejects the server until `retry_at`; its count starts anew.
     pub(crate) fn eject_until(&mut self, retry_at: u64) {
-        self.retry_at = Some(retry_at);
+        self.standing = Standing::Ejected { retry_at };
         self.failures = 0;
     }
 
     /// Whether the server belongs to a ring built now; an ejected one whose time has come returns.
     pub(crate) fn restore_if_due(&mut self, now: u64) -> bool {
-        if let Some(retry_at) = self.retry_at.filter(|retry_at| *retry_at <= now) {
-            self.retry_at = None;
+        if let Some(retry_at) = self.retry_at().filter(|retry_at| *retry_at <= now) {
+            self.standing = Standing::Live;
             // With a retry timeout of zero the outage has only begun.
             if retry_at < now {
                 self.forget_outage();
             }
         }
-        self.retry_at.is_none()
+        !self.is_ejected()
+    }
+
+    /// One request may go to the ejected server. What was connected before says nothing of the outcome.
+    pub(crate) fn begin_trial(&mut self, until: u64, event: u64) {
+        self.standing = Standing::OnTrial { retry_at: until };
+        self.failed_at = None;
+        self.failed_event = event;
+    }
+
+    /// Another worker tries the server until then.
+    pub(crate) fn postpone_trial(&mut self, until: u64) {
+        if let Standing::Ejected { retry_at } = &mut self.standing {
+            *retry_at = until.max(*retry_at);
+        }
+    }
+
+    /// The server is back, as if nothing had happened.
+    pub(crate) fn readmit(&mut self) {
+        self.standing = Standing::Live;
+        self.failures = 0;
+        self.forget_outage();
     }
 
     /// A connect failed in a pool without ejection: requests fail fast with `text` for a while.
@@ -194,12 +264,12 @@ mod tests {
 
     #[test]
     fn a_reply_resets_the_count() {
-        let ejection = Ejection { failure_limit: 2, retry_timeout: Duration::from_secs(1) };
+        let ejection = Ejection { failure_limit: 2, ..Ejection::default() };
         let mut health = Health::default();
         health.note(Failure::Loading, 1, 1);
         assert!(!health.is_over(&ejection));
-        assert!(health.note_reply());
-        assert!(!health.note_reply());
+        assert_eq!(health.note_reply(), Relief::Forgiven);
+        assert_eq!(health.note_reply(), Relief::None);
         health.note(Failure::Loading, 2, 2);
         assert!(!health.is_over(&ejection));
         health.note(Failure::Loading, 3, 3);
@@ -211,9 +281,9 @@ mod tests {
         let mut health = Health::default();
         let window = 400_000;
         assert!(health.note(Failure::TimedOut { window }, 1_000_000, 5));
-        assert!(health.note_reply());
+        assert_eq!(health.note_reply(), Relief::Forgiven);
         assert!(health.note(broken(1), 1_000_001, 6));
-        assert!(health.note_reply());
+        assert_eq!(health.note_reply(), Relief::Forgiven);
         assert!(health.note(Failure::TimedOut { window }, 1_000_002, 7));
         assert_eq!(health.failures, 1);
     }
@@ -230,7 +300,7 @@ mod tests {
 
     #[test]
     fn a_limit_of_zero_behaves_like_one() {
-        let ejection = Ejection { failure_limit: 0, retry_timeout: Duration::ZERO };
+        let ejection = Ejection { failure_limit: 0, ..Ejection::default() };
         let mut health = Health::default();
         assert!(!health.is_over(&ejection));
         health.note(Failure::Loading, 1, 1);
@@ -243,6 +313,38 @@ mod tests {
         health.eject_until(500);
         assert!(!health.restore_if_due(499));
         assert!(health.restore_if_due(500));
-        assert!(health.retry_at.is_none());
+        assert_eq!(health.retry_at(), None);
+    }
+
+    #[test]
+    fn a_trial_ends_with_the_first_reply() {
+        let mut health = Health::default();
+        health.eject_until(500);
+        assert_eq!(health.note_reply(), Relief::None, "what was under way proves nothing");
+        health.begin_trial(900, 7);
+        assert!(health.is_ejected());
+        assert_eq!(health.retry_at(), Some(900));
+        assert_eq!(health.note_reply(), Relief::Acquitted);
+        health.readmit();
+        assert!(!health.is_ejected());
+    }
+
+    #[test]
+    fn only_connections_made_for_a_trial_can_fail_it() {
+        let mut health = Health::default();
+        health.eject_until(500);
+        health.begin_trial(900, 7);
+        assert!(!health.note(broken(6), 601, 8));
+        assert!(health.note(broken(9), 602, 10));
+    }
+
+    #[test]
+    fn a_trial_elsewhere_puts_off_the_own_one_and_never_brings_it_forward() {
+        let mut health = Health::default();
+        health.eject_until(500);
+        health.postpone_trial(800);
+        assert_eq!(health.retry_at(), Some(800));
+        health.postpone_trial(700);
+        assert_eq!(health.retry_at(), Some(800));
     }
 }

@@ -26,8 +26,10 @@ mod link;
 mod local;
 mod message;
 mod pace;
+mod peer;
 mod pipeline;
 mod pools;
+mod probe;
 mod reply;
 mod route;
 pub mod topology;
@@ -44,7 +46,7 @@ pub use reply::fault;
 use actions::{Owner, Slots};
 use buffer::Buffers;
 use client::{Client, Partial};
-use counters::WorkerCounts;
+use counters::{Counts, WorkerCounts};
 use fragment::Split;
 use link::{Break, Link};
 use pace::Pace;
@@ -190,11 +192,11 @@ impl Engine {
     }
 
     /// Begins to serve `topology`, counting into `counts`, which must have its shape. To be called once, before any client.
-    pub fn publish(&mut self, topology: &Topology, counts: Arc<WorkerCounts>, now: Now) {
+    pub fn publish(&mut self, topology: &Topology, counts: &Counts, now: Now) {
         self.limits = topology.limits;
-        self.counts = counts;
-        self.pools =
-            topology.pools.iter().enumerate().map(|(i, pool)| PoolState::new(i, pool)).collect();
+        self.counts = Arc::clone(&counts.worker);
+        let pools = topology.pools.iter().zip(&counts.pools);
+        self.pools = pools.map(|(pool, counts)| PoolState::new(pool, counts)).collect();
         for pool in 0..self.pools.len() as u32 {
             self.preconnect(pool, now);
         }

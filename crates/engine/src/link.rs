@@ -16,7 +16,7 @@ use proto::resp::{ReplyScan, ReplyScanner};
 
 use crate::actions::{Close, Event, Owner, Slot, Text};
 use crate::buffer::Output;
-use crate::health::Failure;
+use crate::health::{Failure, Relief};
 use crate::message::Message;
 use crate::pipeline::NONE;
 use crate::reply::{self, fault};
@@ -93,7 +93,7 @@ pub(crate) struct Link {
     input: Vec<u8>,
     scanner: ReplyScanner,
     /// Event number of the connection attempt.
-    opened: u64,
+    pub(crate) opened: u64,
     opened_at: u64,
     /// When the server sent something for the last time, or began to be late.
     heard_at: u64,
@@ -111,6 +111,8 @@ pub(crate) enum Break {
     Fault(&'static str),
     /// It stayed silent for too long or owes too much.
     Silent,
+    /// The proxy has no trust in it any more; it owes nothing.
+    Stale,
 }
 
 impl Engine {
@@ -122,6 +124,9 @@ impl Engine {
         affinity: u32,
         now: Now,
     ) -> Result<u32, &'static str> {
+        if self.pools[pool as usize].servers[shard as usize].health.is_ejected() {
+            self.admit(pool, shard, now)?;
+        }
         let server = &self.pools[pool as usize].servers[shard as usize];
         let lane = match server.links.len() {
             1 => 0,
@@ -191,8 +196,7 @@ impl Engine {
             link.dirty = true;
             self.actions.flush.push(link.slot);
         }
-        let counts = self.pools[pool as usize].counts(&self.counts);
-        let server = &counts.servers[server as usize];
+        let server = &self.pools[pool as usize].servers[server as usize].counts;
         server.requests.add(1);
         server.request_bytes.add(bytes as u64);
         server.in_queue.add(1);
@@ -209,7 +213,7 @@ impl Engine {
     pub(crate) fn link_connected(&mut self, l: u32) {
         let link = &mut self.links[l as usize];
         let state = &mut self.pools[link.pool as usize];
-        state.counts(&self.counts).servers[link.server as usize].server_connections.add(1);
+        state.servers[link.server as usize].counts.server_connections.add(1);
         let pool = &state.pool;
         let steps: &[Step] = match (&pool.redis_auth, pool.redis_db) {
             (None, 0) => &[],
@@ -272,8 +276,7 @@ impl Engine {
         }
         link.output.advance(bytes, &mut self.buffers);
         link.written_bytes += bytes as u64;
-        let counts = self.pools[link.pool as usize].counts(&self.counts);
-        let counts = &counts.servers[link.server as usize];
+        let counts = &self.pools[link.pool as usize].servers[link.server as usize].counts;
         let (mut requests, mut request_bytes) = (0, 0);
         while let Some(owed) = link.fifo.get(link.written) {
             if owed.end > link.written_bytes {
@@ -367,7 +370,7 @@ impl Engine {
             return false;
         };
         let (pool, server) = (link.pool, link.server);
-        let counts = &self.pools[pool as usize].counts(&self.counts).servers[server as usize];
+        let counts = &self.pools[pool as usize].servers[server as usize].counts;
         if was_written {
             counts.out_queue.sub(1);
             counts.out_queue_bytes.sub(u64::from(owed.bytes));
@@ -385,9 +388,13 @@ impl Engine {
         }
         link.late_since = None;
         self.pace.note_round_trip(owed.at, now);
-        if self.requests[owed.request as usize].client != NONE {
+        let delivered = self.requests[owed.request as usize].client != NONE;
+        if delivered {
             counts.responses.add(1);
             counts.response_bytes.add(reply.bytes().len() as u64);
+        }
+        let health = &self.pools[pool as usize].servers[server as usize].health;
+        if delivered || health.is_on_trial() {
             self.judge(pool, server, reply.bytes(), now);
         }
         match owed.fragment {
@@ -400,9 +407,12 @@ impl Engine {
     /// What a delivered reply says of the server's health.
     fn judge(&mut self, pool: u32, server: u32, reply: &[u8], now: Now) {
         if walk::is_loading(reply) {
-            self.note_failure(pool, server, Failure::Loading, now);
-        } else if self.pools[pool as usize].servers[server as usize].health.note_reply() {
-            self.events.push(Event::Replied { pool, server });
+            return self.note_failure(pool, server, Failure::Loading, now);
+        }
+        match self.pools[pool as usize].servers[server as usize].health.note_reply() {
+            Relief::None => {}
+            Relief::Forgiven => self.events.push(Event::Replied { pool, server }),
+            Relief::Acquitted => self.pass_trial(pool, server),
         }
     }
 
@@ -467,6 +477,7 @@ impl Engine {
             Break::Eof => fault::UNKNOWN,
             Break::Fault(text) => text,
             Break::Silent => fault::TIMED_OUT,
+            Break::Stale => fault::UNKNOWN,
         };
         let requests = link.fifo.iter().filter(|owed| owed.request != NONE).count() as u32;
         let established = matches!(link.phase, Phase::Ready);
@@ -495,11 +506,10 @@ impl Engine {
 
     fn count_ended(&self, link: &Link, cause: Break) {
         self.counts.curr_connections.sub(1);
-        let counts =
-            &self.pools[link.pool as usize].counts(&self.counts).servers[link.server as usize];
+        let counts = &self.pools[link.pool as usize].servers[link.server as usize].counts;
         match cause {
             Break::Eof => counts.server_eof.add(1),
-            Break::Fault(fault::TIMED_OUT) | Break::Silent => {}
+            Break::Fault(fault::TIMED_OUT) | Break::Silent | Break::Stale => {}
             Break::Fault(_) => counts.server_err.add(1),
         }
         if !matches!(link.phase, Phase::Connecting) {
@@ -522,7 +532,7 @@ impl Engine {
             return;
         }
         if self.requests[request as usize].client != NONE {
-            self.pools[pool as usize].counts(&self.counts).forward_error.add(1);
+            self.pools[pool as usize].counts.forward_error.add(1);
         }
         let mut line = std::mem::take(&mut self.scratch.fault);
         line.clear();
@@ -605,13 +615,16 @@ impl Engine {
     }
 
     fn count_timeout(&self, pool: u32, server: u32) {
-        self.pools[pool as usize].counts(&self.counts).servers[server as usize]
-            .server_timedout
-            .add(1);
+        self.pools[pool as usize].servers[server as usize].counts.server_timedout.add(1);
     }
 }
 
 impl Link {
+    /// Whether it is established and owes nothing.
+    pub(crate) fn is_idle(&self) -> bool {
+        matches!(self.phase, Phase::Ready) && self.fifo.is_empty()
+    }
+
     /// What may be written now.
     pub(crate) fn sendable(&self) -> &Output {
         static NOTHING: Output = Output::empty();

@@ -5,17 +5,17 @@ use std::sync::Arc;
 use sharding::{Node, Sharder};
 
 use crate::actions::Event;
-use crate::counters::{PoolCounts, WorkerCounts};
+use crate::counters::{CountedPool, PoolCounts, ServerCounts};
 use crate::health::{Failure, Health};
 use crate::pipeline::NONE;
-use crate::topology::Pool;
+use crate::topology::{OnEject, Pool};
 use crate::{Engine, Now};
 
 /// One pool as one worker sees it.
 #[derive(Debug)]
 pub(crate) struct PoolState {
-    index: usize,
     pub(crate) pool: Arc<Pool>,
+    pub(crate) counts: Arc<PoolCounts>,
     pub(crate) sharder: Sharder,
     pub(crate) servers: Vec<ServerState>,
     pub(crate) timeout_us: Option<u64>,
@@ -30,13 +30,14 @@ pub(crate) struct PoolState {
 /// One server as one worker sees it.
 #[derive(Debug)]
 pub(crate) struct ServerState {
+    pub(crate) counts: Arc<ServerCounts>,
     pub(crate) health: Health,
     /// `server_connections` lanes: the connection of each, [`NONE`] while it has none.
     pub(crate) links: Box<[u32]>,
 }
 
 impl PoolState {
-    pub(crate) fn new(index: usize, pool: &Arc<Pool>) -> PoolState {
+    pub(crate) fn new(pool: &Arc<Pool>, counts: &CountedPool) -> PoolState {
         let node = |server: &'_ crate::topology::Server| (server.name.clone(), server.weight);
         let named: Vec<_> = pool.servers.iter().map(node).collect();
         let nodes: Vec<_> = named
@@ -44,12 +45,16 @@ impl PoolState {
             .map(|(name, weight)| Node { name: name.as_bytes(), weight: *weight })
             .collect();
         let lanes = pool.server_connections.max(1) as usize;
-        let server = |_| ServerState { health: Health::default(), links: vec![NONE; lanes].into() };
+        let server = |counts: &Arc<ServerCounts>| ServerState {
+            counts: Arc::clone(counts),
+            health: Health::default(),
+            links: vec![NONE; lanes].into(),
+        };
         PoolState {
-            index,
             pool: Arc::clone(pool),
+            counts: Arc::clone(&counts.pool),
             sharder: Sharder::new(pool.hash, pool.hash_tag, pool.distribution, &nodes),
-            servers: pool.servers.iter().map(server).collect(),
+            servers: counts.servers.iter().map(server).collect(),
             timeout_us: pool.timeout.map(|timeout| timeout.as_micros() as u64),
             next_rebuild: None,
             is_dead: false,
@@ -57,9 +62,9 @@ impl PoolState {
         }
     }
 
-    /// The counts of this pool.
-    pub(crate) fn counts<'c>(&self, counts: &'c WorkerCounts) -> &'c PoolCounts {
-        &counts.pools[self.index]
+    /// Whether the keys of an ejected server go to the others.
+    fn rehashes(&self) -> bool {
+        self.pool.ejection.is_none_or(|ejection| ejection.on_eject == OnEject::Rehash)
     }
 
     /// Whether a key decides which server a request goes to.
@@ -91,7 +96,7 @@ impl Engine {
     fn rebuild(&mut self, pool: u32, now: Now) {
         let state = &mut self.pools[pool as usize];
         let ejected = |servers: &[ServerState]| {
-            servers.iter().filter(|s| s.health.retry_at.is_some()).count()
+            servers.iter().filter(|server| server.health.is_ejected()).count()
         };
         let before = ejected(&state.servers);
         let live: Vec<bool> = state
@@ -103,7 +108,8 @@ impl Engine {
         if !state.is_dead {
             state.sharder.rebuild(&live);
         }
-        state.next_rebuild = state.servers.iter().filter_map(|server| server.health.retry_at).min();
+        state.next_rebuild =
+            state.servers.iter().filter_map(|server| server.health.retry_at()).min();
         let restored = before.saturating_sub(ejected(&state.servers)) as u32;
         if restored > 0 {
             self.events.push(Event::Restored { pool, servers: restored });
@@ -119,24 +125,30 @@ impl Engine {
             return;
         }
         let Some(ejection) = state.pool.ejection else { return };
+        if ejection.on_eject != OnEject::Rehash && health.is_ejected() {
+            return self.fail_trial(pool, server, now);
+        }
         if !health.is_over(&ejection) {
             let since = failure.since(now.mono_us);
             self.events.push(Event::Failed { pool, server, since });
             return;
         }
         let retry_at = now.mono_us + ejection.retry_timeout.as_micros() as u64;
-        state.counts(&self.counts).server_ejects.add(1);
-        state.counts(&self.counts).servers[server as usize].server_ejected_at.set(now.wall_us);
+        state.counts.server_ejects.add(1);
+        state.servers[server as usize].counts.server_ejected_at.set(now.wall_us);
         self.events.push(Event::Ejected { pool, server, retry_at });
         self.eject(pool, server, retry_at, now);
     }
 
     fn eject(&mut self, pool: u32, server: u32, retry_at: u64, now: Now) {
-        self.pools[pool as usize].servers[server as usize].health.eject_until(retry_at);
-        self.rebuild(pool, now);
+        let state = &mut self.pools[pool as usize];
+        state.servers[server as usize].health.eject_until(retry_at);
+        if state.rehashes() {
+            self.rebuild(pool, now);
+        }
     }
 
-    /// Another worker told of its [`Event::Failed`], [`Event::Replied`] or [`Event::Ejected`]; other events are ignored.
+    /// Another worker told of an event that [concerns its siblings](Event::concerns_siblings); others are ignored.
     pub fn heed(&mut self, event: &Event, now: Now) {
         match *event {
             Event::Failed { pool, server, since } => {
@@ -155,16 +167,22 @@ impl Engine {
                 self.last_event += 1;
                 let event = self.last_event;
                 let Some(health) = self.health_of(pool, server) else { return };
-                if health.retry_at.is_none() {
+                if !health.is_ejected() {
                     health.note_outage(now.mono_us, event);
                     self.eject(pool, server, retry_at, now);
                 }
             }
+            Event::Trial { pool, server, until } => {
+                if let Some(health) = self.health_of(pool, server) {
+                    health.postpone_trial(until);
+                }
+            }
+            Event::Readmitted { pool, server } => self.heed_readmission(pool, server, now),
             _ => {}
         }
     }
 
-    fn health_of(&mut self, pool: u32, server: u32) -> Option<&mut Health> {
+    pub(crate) fn health_of(&mut self, pool: u32, server: u32) -> Option<&mut Health> {
         let server = self.pools.get_mut(pool as usize)?.servers.get_mut(server as usize)?;
         Some(&mut server.health)
     }

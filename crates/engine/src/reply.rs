@@ -7,6 +7,8 @@ use proto::resp::{Malformed, encode};
 /// 0.5: a PING.
 pub(crate) const PONG: &[u8] = b"+PONG\r\n";
 pub(crate) const OK: &[u8] = b"+OK\r\n";
+/// What MGET answers for a key that does not exist.
+pub(crate) const NULL: &[u8] = b"$-1\r\n";
 pub(crate) const RESET: &[u8] = b"+RESET\r\n";
 /// 0.5: any command before AUTH in a pool with `redis_auth`.
 pub(crate) const NO_AUTH: &[u8] = b"-NOAUTH Authentication required\r\n";

@@ -11,7 +11,7 @@ use crate::fragment::{Part, Split};
 use crate::message::Message;
 use crate::pipeline::NONE;
 use crate::reply::{self, fault};
-use crate::topology::CrossShard;
+use crate::topology::{CrossShard, OnEject};
 use crate::{Engine, Now};
 
 impl Engine {
@@ -47,9 +47,10 @@ impl Engine {
         args: &[Span],
     ) {
         if rejection == command::Rejection::UnknownCommand {
-            let pool = self.clients[c as usize].pool;
+            let client = &self.clients[c as usize];
+            let (pool, peer) = (client.pool, client.peer());
             let name = args.first().map_or(&[][..], |name| name.of(request.bytes()));
-            self.events.push(Event::UnknownCommand { pool, command: Text::new(name) });
+            self.events.push(Event::UnknownCommand { pool, peer, command: Text::new(name) });
         }
         self.answer_with(c, |out| rejection.write_reply(request.bytes(), args, out));
         request.discard(&mut self.buffers);
@@ -126,6 +127,9 @@ impl Engine {
             request.discard(&mut self.buffers);
             return;
         }
+        if self.is_missed(pool, shard, now) && self.answer_miss(c, command, &request, args) {
+            return request.discard(&mut self.buffers);
+        }
         self.forward(c, shard, request, now);
     }
 
@@ -176,7 +180,7 @@ impl Engine {
 
     fn note_cross_shard(&mut self, pool: u32, command: &'static Command) {
         let state = &mut self.pools[pool as usize];
-        state.counts(&self.counts).cross_shard.add(1);
+        state.counts.cross_shard.add(1);
         if !state.cross_shard_told.contains(&command.name) {
             state.cross_shard_told.push(command.name);
             self.events.push(Event::CrossShard { pool, command: command.name });
@@ -199,10 +203,35 @@ impl Engine {
         }
     }
 
+    /// Whether reads of keys on `shard` are answered as if the keys did not exist.
+    fn is_missed(&self, pool: u32, shard: u32, now: Now) -> bool {
+        let ejection = self.pools[pool as usize].pool.ejection;
+        ejection.is_some_and(|ejection| ejection.on_eject == OnEject::Miss)
+            && self.is_left_alone(pool, shard, now)
+    }
+
+    /// Answers a read as if its keys did not exist; returns whether it was one.
+    fn answer_miss(
+        &mut self,
+        c: u32,
+        command: &'static Command,
+        request: &Message<'_>,
+        args: &[Span],
+    ) -> bool {
+        let mut out = std::mem::take(&mut self.scratch.reply);
+        out.clear();
+        let is_read = command.write_miss(request.bytes(), args, &mut out);
+        if is_read {
+            self.answer(c, &out);
+        }
+        self.scratch.reply = out;
+        is_read
+    }
+
     /// Answers a request that cannot be sent.
     fn refuse_request(&mut self, c: u32, pool: u32, text: &'static str, request: Message<'_>) {
         request.discard(&mut self.buffers);
-        self.pools[pool as usize].counts(&self.counts).forward_error.add(1);
+        self.pools[pool as usize].counts.forward_error.add(1);
         self.answer_with(c, |out| reply::fault_line(text, out));
     }
 
@@ -252,6 +281,10 @@ impl Engine {
         let mut head = std::mem::take(&mut self.scratch.fault);
         for part in 0..self.splits[s as usize].parts.len() {
             let shard = self.splits[s as usize].parts[part].shard;
+            if kind.is_read() && self.is_missed(pool, shard, now) {
+                self.splits[s as usize].parts[part].miss();
+                continue;
+            }
             let link = self.link_for(pool, shard, affinity, now);
             let part = &mut self.splits[s as usize].parts[part];
             match link {
@@ -292,7 +325,7 @@ impl Engine {
     fn owe_fragments(&mut self, c: u32, s: u32, r: u32, now: Now) {
         let pool = self.clients[c as usize].pool;
         let parts = self.splits[s as usize].parts.len();
-        self.pools[pool as usize].counts(&self.counts).fragments.add(parts as u64);
+        self.pools[pool as usize].counts.fragments.add(parts as u64);
         for fragment in 0..parts {
             let part = &self.splits[s as usize].parts[fragment];
             if part.link != NONE {

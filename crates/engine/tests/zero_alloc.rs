@@ -5,7 +5,7 @@ use std::io::IoSlice;
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::counters::WorkerCounts;
+use engine::counters::Counts;
 use engine::topology::{Address, CrossShard, Limits, Pool, Protocol, Server, Topology};
 use engine::{Engine, Environment, Event, Identity, Now, Slot};
 use sharding::{Distribution, Hash, Node, Sharder};
@@ -77,13 +77,13 @@ impl Rig {
         let identity = Identity { worker: 0, workers: 1, seed: 1 };
         let mut engine = Engine::new(identity, Arc::new(NoText));
         let now = Now { mono_us: 1_000_000, wall_us: 1_000_000 };
-        engine.publish(&topology, WorkerCounts::for_topology(&topology), now);
+        engine.publish(&topology, &Counts::for_topology(&topology), now);
         let mut links = vec![0; servers];
         for (slot, _, server) in engine.actions().connect.drain(..) {
             links[server as usize] = slot;
         }
         links.iter().for_each(|link| engine.connected(*link));
-        let clients: Vec<_> = (0..clients).map(|_| engine.accept(0)).collect();
+        let clients: Vec<_> = (0..clients).map(|_| engine.accept(0, None)).collect();
         Rig {
             engine,
             clients,

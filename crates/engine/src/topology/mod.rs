@@ -38,13 +38,36 @@ pub enum CrossShard {
     Error,
 }
 
-/// When a failing server leaves the ring (`auto_eject_hosts: true`).
+/// When a failing server is ejected (`auto_eject_hosts: true`), and what that means. The default is twemproxy 0.5's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ejection {
     /// Consecutive failures that eject a server; 0 behaves like 1.
     pub failure_limit: u32,
-    /// How long an ejected server stays out of the ring.
+    /// How long an ejected server is left alone.
     pub retry_timeout: Duration,
+    /// What becomes of its keys meanwhile.
+    pub on_eject: OnEject,
+}
+
+impl Default for Ejection {
+    fn default() -> Self {
+        Ejection {
+            failure_limit: 2,
+            retry_timeout: Duration::from_secs(30),
+            on_eject: OnEject::Rehash,
+        }
+    }
+}
+
+/// What becomes of the keys of an ejected server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnEject {
+    /// They go to the others: the ring is built without it, as in twemproxy 0.5.
+    Rehash,
+    /// They stay where they are, and requests for them fail at once.
+    Error,
+    /// They stay where they are; reads are answered as if the keys did not exist, everything else fails at once.
+    Miss,
 }
 
 /// One pool: a set of servers that clients see as a single one.
@@ -78,6 +101,14 @@ pub struct Pool {
     pub cross_shard: CrossShard,
     /// At least one, in the order of [`sharding::compare_names`] over their names; a shard is an index into it.
     pub servers: Vec<Server>,
+}
+
+impl Pool {
+    /// Whether `next`, of a later topology, is this pool, changed or not: clients and counts of it stay.
+    #[must_use]
+    pub fn continues_as(&self, next: &Pool) -> bool {
+        self.name == next.name && self.protocol == next.protocol
+    }
 }
 
 /// One server of a pool.
@@ -127,6 +158,37 @@ impl Default for Limits {
             client_requests_max: 4096,
             worker_memory_bytes_max: 0,
             window_us_max: 100,
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A pool of Redis servers with these names, on ports of their own.
+    pub(crate) fn pool(name: &str, servers: &[&str]) -> Pool {
+        let server = |(at, name): (usize, &&str)| Server {
+            name: (*name).into(),
+            display_name: format!("{name}:1"),
+            address: Address::Tcp { host: "127.0.0.1".into(), port: 6000 + at as u16 },
+            weight: 1,
+        };
+        Pool {
+            name: name.into(),
+            protocol: Protocol::Redis,
+            hash: Hash::Fnv1a64,
+            hash_tag: None,
+            distribution: Distribution::Ketama,
+            timeout: None,
+            redis_auth: None,
+            redis_db: 0,
+            preconnect: false,
+            server_connections: 1,
+            ejection: None,
+            retry_timeout: Duration::from_secs(30),
+            cross_shard: CrossShard::Error,
+            servers: servers.iter().enumerate().map(server).collect(),
         }
     }
 }

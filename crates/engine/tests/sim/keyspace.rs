@@ -99,6 +99,21 @@ pub(crate) fn answer(arguments: &[Vec<u8>]) -> Option<Vec<u8>> {
     }
 }
 
+/// What MGET and counting commands answer when some keys do not exist.
+pub(crate) fn answer_without(
+    name: &str,
+    keys: &[Vec<u8>],
+    is_missed: impl Fn(&Vec<u8>) -> bool,
+) -> Vec<u8> {
+    let element = |key: &Vec<u8>| if is_missed(key) { b"$-1\r\n".to_vec() } else { get(key) };
+    if name == "mget" {
+        let header = format!("*{}\r\n", keys.len()).into_bytes();
+        return keys.iter().map(element).fold(header, |out, element| [out, element].concat());
+    }
+    let sum: u64 = keys.iter().filter(|key| !is_missed(key)).map(|key| number(key)).sum();
+    format!(":{sum}\r\n").into_bytes()
+}
+
 /// The bytes of a command over `keys`, with their values if it stores them.
 pub(crate) fn command(name: &str, keys: &[Vec<u8>]) -> Vec<u8> {
     request(&arguments(name, keys).iter().map(Vec::as_slice).collect::<Vec<_>>())

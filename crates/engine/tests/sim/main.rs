@@ -71,8 +71,15 @@ fn assert_that_everything_happened(tally: &Tally) {
         "server refused SELECT",
         "unknown",
     ];
-    let others = ["local", "cross shard", "deviation", "stray", "shed"];
-    let events = ["an ejection", "a restoration", "a needless password", "a malformed request"];
+    let others = ["local", "cross shard", "deviation", "stray", "shed", "miss"];
+    let events = [
+        "an ejection",
+        "a restoration",
+        "a trial lost",
+        "a trial passed",
+        "a needless password",
+        "a malformed request",
+    ];
     for kind in commands.iter().chain(&texts).chain(&others).chain(&events) {
         assert!(tally.contains_key(*kind), "no reply of the kind {kind:?} in {tally:#?}");
     }

@@ -3,9 +3,10 @@
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use engine::counters::WorkerCounts;
+use engine::counters::Counts;
 use engine::topology::Topology;
 use engine::{Engine, Environment, Event, Flow, Identity, Now, Slot};
 
@@ -51,7 +52,7 @@ struct Port {
 /// A worker: an engine and the sockets it has.
 pub(crate) struct Worker {
     pub(crate) engine: Engine,
-    pub(crate) counts: Arc<WorkerCounts>,
+    pub(crate) counts: Arc<Counts>,
     ports: Vec<Option<Port>>,
     grain: Grain,
     /// From other workers.
@@ -82,9 +83,9 @@ impl Worker {
         grain: Grain,
         network: &mut Network,
     ) -> Worker {
-        let counts = WorkerCounts::for_topology(topology);
+        let counts = Counts::for_topology(topology);
         let mut engine = Engine::new(identity, Arc::new(Silent));
-        engine.publish(topology, Arc::clone(&counts), now(0));
+        engine.publish(topology, &counts, now(0));
         let mut worker = Worker {
             engine,
             counts,
@@ -101,8 +102,15 @@ impl Worker {
 
     /// A client connected over `wire`.
     pub(crate) fn accept(&mut self, pool: u32, wire: WireId) {
-        let slot = self.engine.accept(pool);
+        let slot = self.engine.accept(pool, Some(peer_of(wire)));
         self.place(slot, Port { wire: Some(wire), ..Port::idle(true) });
+    }
+
+    /// The connection behind `wire` was found to come from `peer`.
+    pub(crate) fn relabel(&mut self, wire: WireId, peer: Option<SocketAddr>) {
+        let is_it = |port: &Option<Port>| port.as_ref().is_some_and(|port| port.wire == Some(wire));
+        let slot = self.ports.iter().position(is_it).expect("an open connection");
+        self.engine.relabel(slot as Slot, peer);
     }
 
     /// Puts a connection into its slot, which must be empty.
@@ -381,6 +389,11 @@ impl Port {
         let writable = self.blocked && (wire.peer_gone || wire.to_peer.free() > 0);
         wire.broken.is_some() || readable || writable
     }
+}
+
+/// Where the client behind `wire` comes from.
+pub(crate) fn peer_of(wire: WireId) -> SocketAddr {
+    (Ipv4Addr::new(192, 0, 2, 1), wire as u16).into()
 }
 
 fn now(mono_us: u64) -> Now {

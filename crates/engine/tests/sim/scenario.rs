@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::topology::{Address, CrossShard, Ejection, Limits, Pool, Protocol, Server, Topology};
+use engine::topology::{
+    Address, CrossShard, Ejection, Limits, OnEject, Pool, Protocol, Server, Topology,
+};
 use sharding::{Distribution, Hash, Node, Sharder};
 
 use crate::random::Random;
@@ -159,9 +161,19 @@ impl Scenario {
         Sharder::new(self.pool.hash, self.pool.hash_tag, self.pool.distribution, &nodes)
     }
 
+    /// Whether keys of an ejected server go to the others.
+    pub(crate) fn rehashes(&self) -> bool {
+        self.pool.ejection.is_some_and(|ejection| ejection.on_eject == OnEject::Rehash)
+    }
+
+    /// Whether reads of keys of an ejected server are answered as if these did not exist.
+    pub(crate) fn misses(&self) -> bool {
+        self.pool.ejection.is_some_and(|ejection| ejection.on_eject == OnEject::Miss)
+    }
+
     /// Whether a key always goes to the same server.
     pub(crate) fn is_placement_fixed(&self) -> bool {
-        self.pool.ejection.is_none()
+        !self.rehashes()
             && (self.pool.distribution != Distribution::Random || self.pool.servers.len() == 1)
     }
 }
@@ -193,6 +205,7 @@ fn draw_pool(random: &mut Random, patient: bool) -> Pool {
     let ejection = Ejection {
         failure_limit: random.within(0..=3) as u32,
         retry_timeout: Duration::from_millis(random.pick(&[0, 1, 50, 2_000])),
+        on_eject: random.pick(&[OnEject::Rehash, OnEject::Error, OnEject::Miss]),
     };
     let distributions = [Distribution::Ketama, Distribution::Modula, Distribution::Random];
     let auth = random.chance(1, 4);

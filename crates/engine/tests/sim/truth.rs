@@ -163,6 +163,9 @@ impl Truth {
             let none = deviations.is_empty();
             return none.then(|| name.into()).ok_or(format!("but servers said {deviations:?}"));
         }
+        if self.scenario.misses() && self.is_miss(name, keys, reply) {
+            return Ok("miss".into());
+        }
         if self.is_deviation(name, keys, reply, deviations) {
             return Ok("deviation".into());
         }
@@ -192,12 +195,32 @@ impl Truth {
         let hashed = pool.servers.len() > 1 && pool.distribution != Distribution::Random;
         let crosses = keys.iter().any(|key| self.shard(key) != self.shard(&keys[0]));
         let must = hashed && crosses && pool.cross_shard == CrossShard::Error;
-        let may = hashed && pool.cross_shard == CrossShard::Error && pool.ejection.is_some();
+        let may = hashed && pool.cross_shard == CrossShard::Error && self.scenario.rehashes();
         let refused = reply == CROSS_SLOT;
         if may || must == refused {
             return Ok(refused);
         }
         Err("wrongly judged to cross shards or not to".into())
+    }
+
+    /// Whether `reply` is what is answered while some servers are taken to hold nothing.
+    fn is_miss(&self, name: &str, keys: &[Vec<u8>], reply: &[u8]) -> bool {
+        let servers = self.harm.len();
+        let by_key = self.scenario.pool.distribution != Distribution::Random;
+        (1..1_usize << servers).any(|missed: usize| {
+            let is_missed = |key: &Vec<u8>| missed & (1 << self.shard(key)) != 0;
+            match name {
+                "get" => reply == b"$-1\r\n",
+                "hgetall" | "sinter" => reply == b"*0\r\n",
+                "mget" | "exists" | "touch" if by_key => {
+                    reply == keyspace::answer_without(name, keys, is_missed)
+                }
+                // Any key may have gone to any server.
+                "mget" => reply.starts_with(format!("*{}\r\n", keys.len()).as_bytes()),
+                "exists" | "touch" => reply.starts_with(b":"),
+                _ => false,
+            }
+        })
     }
 
     fn may_time_out(&self) -> bool {

@@ -173,11 +173,8 @@ impl World {
             let fresh = worker.events[worker.published..].to_vec();
             worker.published = worker.events.len();
             for event in fresh {
-                let concerns_all = matches!(
-                    event,
-                    Event::Failed { .. } | Event::Replied { .. } | Event::Ejected { .. }
-                );
-                for to in (0..self.workers.len()).filter(|to| concerns_all && *to != from) {
+                let told = event.concerns_siblings();
+                for to in (0..self.workers.len()).filter(|to| told && *to != from) {
                     self.workers[to].mail.push_back(event.clone());
                 }
             }
@@ -241,6 +238,8 @@ impl World {
             let kind = match event {
                 Event::Ejected { .. } => "an ejection",
                 Event::Restored { .. } => "a restoration",
+                Event::StillDown { .. } => "a trial lost",
+                Event::Readmitted { .. } => "a trial passed",
                 Event::PasswordNotNeeded { .. } => "a needless password",
                 Event::Malformed { .. } => "a malformed request",
                 Event::IncompleteRequest { .. } => "an incomplete request",
@@ -282,7 +281,9 @@ impl World {
 fn check_gauges(worker: &Worker, clients: usize) -> Result<(), String> {
     let counts = &worker.counts;
     let established = worker.established() as u64;
-    let sum = |of: fn(&ServerCounts) -> u64| counts.pools[0].servers.iter().map(of).sum::<u64>();
+    let sum = |of: fn(&ServerCounts) -> u64| {
+        counts.pools[0].servers.iter().map(|server| of(server)).sum::<u64>()
+    };
     let is = |what: &str, value: u64, wanted: u64| match value == wanted {
         true => Ok(()),
         false => Err(format!("{what} is {value}, not {wanted}")),

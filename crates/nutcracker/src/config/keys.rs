@@ -1,7 +1,7 @@
 //! The table of keys: one row per key of a pool and of `global:`. Parsing, `--print-config` and the reference manual
 //! follow it, so a key cannot be in one of them only.
 
-use engine::topology::{CrossShard, Protocol};
+use engine::topology::{CrossShard, OnEject, Protocol};
 use sharding::{Distribution, Hash, HashTag};
 
 use super::address::{self, Resolver};
@@ -66,7 +66,7 @@ const MSEC: &str = "milliseconds";
 const BOOL: &str = "true or false";
 
 /// Keys of a pool, in the order of the manual.
-pub const POOL: [Key<Pool>; 20] = [
+pub const POOL: [Key<Pool>; 21] = [
     Key {
         name: "listen",
         takes: "HOST:PORT, [IPV6]:PORT or /PATH [PERMISSIONS]",
@@ -228,7 +228,7 @@ pub const POOL: [Key<Pool>; 20] = [
         takes: BOOL,
         default: "false",
         since: Since::Twemproxy,
-        doc: "Takes a server that fails `server_failure_limit` times in a row out of the ring for `server_retry_timeout`; its keys go to the others meanwhile. For caches only: with data that must not move, leave it off.",
+        doc: "Ejects a server that fails `server_failure_limit` times in a row for `server_retry_timeout`; its keys go to the others meanwhile, unless `on_eject` says otherwise. With data that must not move, leave it off or set `on_eject`.",
         set: |pool, text, _| boolean(text).map(|on| pool.auto_eject_hosts = on),
         show: |pool| bare(pool.auto_eject_hosts),
     },
@@ -237,7 +237,7 @@ pub const POOL: [Key<Pool>; 20] = [
         takes: MSEC,
         default: "30000",
         since: Since::Twemproxy,
-        doc: "How long an ejected server stays out of the ring.",
+        doc: "How long an ejected server is left alone.",
         set: |pool, text, _| milliseconds(text).map(|timeout| pool.server_retry_timeout = timeout),
         show: |pool| bare(pool.server_retry_timeout.as_millis()),
     },
@@ -249,6 +249,17 @@ pub const POOL: [Key<Pool>; 20] = [
         doc: "Consecutive failures that eject a server; 0 behaves like 1.",
         set: |pool, text, _| number(text).map(|limit| pool.server_failure_limit = limit),
         show: |pool| bare(pool.server_failure_limit),
+    },
+    Key {
+        name: "on_eject",
+        takes: "rehash, error or miss",
+        default: "rehash",
+        since: Since::Nutcracker,
+        doc: "What becomes of the keys of an ejected server. `rehash` builds the ring without it, so that its keys go to the others, as twemproxy 0.5 did: what the others take meanwhile is not seen once it is back, and the next ejection brings it to light again. `error` keeps every key where it is, and requests for the server fail at once with `Connection refused`. `miss` is `error`, but what only reads is answered as if the keys did not exist. After `server_retry_timeout` one request goes out as a trial, and the others follow when it is answered. Needs `auto_eject_hosts: true`.",
+        set: |pool, text, _| {
+            value::one_of(text, &ON_EJECT, on_eject_name).map(|policy| pool.on_eject = policy)
+        },
+        show: |pool| bare(on_eject_name(pool.on_eject)),
     },
     Key {
         name: "cross_shard",
@@ -280,6 +291,16 @@ fn cross_shard_name(policy: CrossShard) -> &'static str {
     match policy {
         CrossShard::FirstKey => "first_key",
         CrossShard::Error => "error",
+    }
+}
+
+const ON_EJECT: [OnEject; 3] = [OnEject::Rehash, OnEject::Error, OnEject::Miss];
+
+fn on_eject_name(policy: OnEject) -> &'static str {
+    match policy {
+        OnEject::Rehash => "rehash",
+        OnEject::Error => "error",
+        OnEject::Miss => "miss",
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::topology::{self, CrossShard, Ejection, Limits, Protocol, Server, Topology};
+use engine::topology::{self, CrossShard, Ejection, Limits, OnEject, Protocol, Server, Topology};
 use sharding::{Distribution, Hash, HashTag};
 
 use crate::cli::Workers;
@@ -147,6 +147,8 @@ pub struct Pool {
     pub server_retry_timeout: Duration,
     /// Consecutive failures that eject a server; 0 behaves like 1.
     pub server_failure_limit: u32,
+    /// What becomes of the keys of a server that left the ring.
+    pub on_eject: OnEject,
     /// Policy for multi-key commands whose keys live on different shards.
     pub cross_shard: CrossShard,
     /// At least one, names unique, in the order of [`sharding::compare_names`].
@@ -184,6 +186,7 @@ impl Pool {
         let ejection = self.auto_eject_hosts.then_some(Ejection {
             failure_limit: self.server_failure_limit,
             retry_timeout: self.server_retry_timeout,
+            on_eject: self.on_eject,
         });
         topology::Pool {
             name: self.name.clone(),

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use engine::topology::{CrossShard, Protocol, Server};
+use engine::topology::{CrossShard, OnEject, Protocol, Server};
 use sharding::{Distribution, Hash, compare_names};
 
 use super::address::{self, Resolver};
@@ -405,6 +405,7 @@ impl Pool {
             server_connections: 1,
             server_retry_timeout: Duration::from_secs(30),
             server_failure_limit: 2,
+            on_eject: OnEject::Rehash,
             cross_shard: CrossShard::FirstKey,
             servers: Vec::new(),
         }

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use engine::topology::{Address, Protocol};
+use engine::topology::{Address, OnEject, Protocol};
 use sharding::{Distribution, Hash, Node, Sharder};
 
 use super::address::permissions_are_odd;
@@ -37,9 +37,14 @@ pub enum Caution {
     KetamaCrc32,
     /// `auto_eject_hosts: true` with `distribution: modula`.
     #[error(
-        "with modula the ejection of one server moves nearly all keys of the pool; fix: use 'distribution: ketama' or 'auto_eject_hosts: false'"
+        "with modula the ejection of one server moves nearly all keys of the pool; fix: use 'distribution: ketama', 'on_eject: error' or 'auto_eject_hosts: false'"
     )]
     ModulaEject,
+    /// A key about ejected servers where none is ever ejected.
+    #[error(
+        "the key has no effect without ejection; fix: add 'auto_eject_hosts: true' or remove it"
+    )]
+    NothingEjected,
     /// A server that owns nothing of the table.
     #[error("server '{name}' weighs {weight}, too little beside the others to get any key; fix: raise its weight or lower theirs (keys move)", name = shown(.name))]
     Starved {
@@ -123,7 +128,14 @@ fn of_keys(pool: &Pool, places: &Places) -> Vec<(&'static str, Caution)> {
     {
         found.push(("hash", Caution::KetamaCrc32));
     }
-    if pool.auto_eject_hosts && pool.distribution == Distribution::Modula {
+    if !pool.auto_eject_hosts {
+        let of_ejection = ["on_eject"].into_iter().filter(|key| places.keys.contains_key(key));
+        found.extend(of_ejection.map(|key| (key, Caution::NothingEjected)));
+    }
+    if pool.auto_eject_hosts
+        && pool.on_eject == OnEject::Rehash
+        && pool.distribution == Distribution::Modula
+    {
         found.push(("auto_eject_hosts", Caution::ModulaEject));
     }
     if places.keys.contains_key("client_connections") {

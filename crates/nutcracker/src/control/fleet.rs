@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
-use engine::counters::WorkerCounts;
+use engine::counters::Counts;
 use engine::topology::{Protocol, Topology};
 use reactor::{Clock, Mailbox};
 
@@ -41,7 +41,7 @@ pub struct Fleet {
     listeners: Vec<Listener>,
     workers: Vec<Mailbox<Message>>,
     topology: Arc<Topology>,
-    counts: Vec<Arc<WorkerCounts>>,
+    counts: Vec<Arc<Counts>>,
     clock: Clock,
     alive: usize,
 }
@@ -56,8 +56,7 @@ impl Fleet {
         let topology = Arc::new(spec.config.topology(1, spec.workers));
         let admissions = spec.config.pools.iter().map(admission).collect();
         let shared = Shared::new(spec.workers, admissions, spec.budget.clients);
-        let counts: Vec<_> =
-            (0..spec.workers).map(|_| WorkerCounts::for_topology(&topology)).collect();
+        let counts: Vec<_> = (0..spec.workers).map(|_| Counts::for_topology(&topology)).collect();
         let environment = Arc::new(Info::new(&topology, &counts, &shared, clock));
         let resolve: Arc<dyn Resolve> = Arc::new(spec.resolver);
         let mut accepting = share_out(&spec.listeners, spec.workers)?;
@@ -120,7 +119,7 @@ impl Fleet {
 
     /// What each worker counts, live.
     #[must_use]
-    pub fn counts(&self) -> &[Arc<WorkerCounts>] {
+    pub fn counts(&self) -> &[Arc<Counts>] {
         &self.counts
     }
 

@@ -7,7 +7,7 @@ use std::fmt::{self, Write};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use engine::counters::WorkerCounts;
+use engine::counters::{Counts, WorkerCounts};
 use engine::topology::{Pool, Topology};
 
 use super::catalogue::{self, Metric};
@@ -17,7 +17,7 @@ use super::metrics::{self, Scrape};
 #[derive(Debug)]
 pub struct Document {
     topology: Arc<Topology>,
-    counts: Vec<Arc<WorkerCounts>>,
+    counts: Vec<Arc<Counts>>,
     source: String,
     version: &'static str,
     started: Instant,
@@ -28,7 +28,7 @@ impl Document {
     #[must_use]
     pub fn new(
         topology: &Arc<Topology>,
-        counts: &[Arc<WorkerCounts>],
+        counts: &[Arc<Counts>],
         version: &'static str,
     ) -> Document {
         Document {
@@ -82,12 +82,12 @@ impl Document {
         let counts = || self.counts.iter().map(|worker| &worker.pools[index]);
         string(text, &pool.name)?;
         text.write_str(": {")?;
-        metrics(text, &catalogue::POOL, counts)?;
+        metrics(text, &catalogue::POOL, || counts().map(|counted| &*counted.pool))?;
         for (index, server) in pool.servers.iter().enumerate() {
             text.write_str(if index == 0 { ", " } else { "," })?;
             string(text, &server.name)?;
             text.write_str(": {")?;
-            metrics(text, &catalogue::SERVER, || counts().map(|pool| &pool.servers[index]))?;
+            metrics(text, &catalogue::SERVER, || counts().map(|counted| &*counted.servers[index]))?;
             text.write_char('}')?;
         }
         text.write_char('}')

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use engine::Environment;
-use engine::counters::{PoolCounts, ServerCounts, WorkerCounts};
+use engine::counters::{Counts, PoolCounts, ServerCounts};
 use engine::topology::Topology;
 use reactor::Clock;
 
@@ -16,7 +16,7 @@ const REDIS_VERSION: &str = "7.2.0";
 /// Reads the counts of all workers.
 pub struct Info {
     topology: Arc<Topology>,
-    counts: Vec<Arc<WorkerCounts>>,
+    counts: Vec<Arc<Counts>>,
     shared: Arc<Shared>,
     clock: Clock,
     started_us: u64,
@@ -39,7 +39,7 @@ impl Info {
     #[must_use]
     pub fn new(
         topology: &Arc<Topology>,
-        counts: &[Arc<WorkerCounts>],
+        counts: &[Arc<Counts>],
         shared: &Arc<Shared>,
         clock: Clock,
     ) -> Info {
@@ -52,7 +52,7 @@ impl Info {
         }
     }
 
-    fn sum(&self, count: impl Fn(&WorkerCounts) -> u64) -> u64 {
+    fn sum(&self, count: impl Fn(&Counts) -> u64) -> u64 {
         self.counts.iter().map(|counts| count(counts)).fold(0, u64::wrapping_add)
     }
 
@@ -61,7 +61,9 @@ impl Info {
     }
 
     fn server_sum(&self, count: impl Fn(&ServerCounts) -> u64) -> u64 {
-        self.sum(|worker| worker.pools.iter().flat_map(|pool| &pool.servers).map(&count).sum())
+        self.sum(|worker| {
+            worker.pools.iter().flat_map(|pool| &pool.servers).map(|server| count(server)).sum()
+        })
     }
 
     fn server(&self, text: &mut String) -> std::fmt::Result {
@@ -84,7 +86,9 @@ impl Info {
 
     fn stats(&self, text: &mut String) -> std::fmt::Result {
         let of_pools = |count: fn(&PoolCounts) -> u64| {
-            self.sum(|worker| worker.pools.iter().map(count).fold(0, u64::wrapping_add))
+            self.sum(|worker| {
+                worker.pools.iter().map(|pool| count(pool)).fold(0, u64::wrapping_add)
+            })
         };
         let lines = [
             ("total_connections", self.sum(|worker| worker.total_connections.value())),

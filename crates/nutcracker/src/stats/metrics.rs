@@ -12,7 +12,7 @@ use std::fmt::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::counters::{PoolCounts, WorkerCounts};
+use engine::counters::{Counts, PoolCounts, ServerCounts};
 use engine::topology::{Address, Topology};
 
 use super::catalogue::{self, Kind, Metric};
@@ -26,7 +26,7 @@ pub struct Scrape<'a> {
     /// What is served.
     pub topology: &'a Topology,
     /// What each worker counts, in the shape of the topology.
-    pub counts: &'a [Arc<WorkerCounts>],
+    pub counts: &'a [Arc<Counts>],
     /// Since the start.
     pub uptime: Duration,
 }
@@ -143,7 +143,7 @@ impl Writer<'_> {
         let counts = self.scrape.counts;
         for metric in &catalogue::WORKER {
             self.begin(Family::new("", metric, &[]))?;
-            self.total(&[], metric, counts.iter().map(|worker| &**worker))?;
+            self.total(&[], metric, counts.iter().map(|worker| &*worker.worker))?;
         }
         catalogue::POOL.iter().try_for_each(|metric| self.pools(metric))?;
         catalogue::POOL_BEYOND_0_5.iter().try_for_each(|metric| self.pools(metric))?;
@@ -155,16 +155,20 @@ impl Writer<'_> {
         self.begin(Family::new("pool_", metric, &["pool"]))?;
         let Scrape { topology, counts, .. } = self.scrape;
         topology.pools.iter().enumerate().try_for_each(|(index, pool)| {
-            self.total(&[&pool.name], metric, counts.iter().map(|worker| &worker.pools[index]))
+            self.total(
+                &[&pool.name],
+                metric,
+                counts.iter().map(|worker| &*worker.pools[index].pool),
+            )
         })
     }
 
-    fn servers(&mut self, metric: &Metric<engine::counters::ServerCounts>) -> fmt::Result {
+    fn servers(&mut self, metric: &Metric<ServerCounts>) -> fmt::Result {
         self.begin(Family::new("server_", metric, &["pool", "server"]))?;
         let Scrape { topology, counts, .. } = self.scrape;
         for (index, pool) in topology.pools.iter().enumerate() {
             for (at, server) in pool.servers.iter().enumerate() {
-                let of_workers = counts.iter().map(|worker| &worker.pools[index].servers[at]);
+                let of_workers = counts.iter().map(|worker| &*worker.pools[index].servers[at]);
                 self.total(&[&pool.name, &server.name], metric, of_workers)?;
             }
         }

@@ -14,11 +14,12 @@ mod fault;
 mod report;
 
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use engine::counters::WorkerCounts;
+use engine::counters::Counts;
 use engine::topology::Topology;
 use engine::{Engine, Environment, Event, Identity};
 use reactor::{
@@ -61,6 +62,8 @@ pub enum Message {
     Client {
         /// Index of its pool.
         pool: u32,
+        /// Where it comes from.
+        peer: Option<SocketAddr>,
         /// The connection.
         stream: Stream,
     },
@@ -149,7 +152,7 @@ pub struct WorkerSpec {
     /// What it serves.
     pub topology: Arc<Topology>,
     /// Where it counts.
-    pub counts: Arc<WorkerCounts>,
+    pub counts: Arc<Counts>,
     /// What it shares with its siblings.
     pub shared: Arc<Shared>,
     /// The text of INFO.
@@ -223,7 +226,7 @@ struct WorkerCore {
     index: usize,
     engine: Engine,
     topology: Arc<Topology>,
-    counts: Arc<WorkerCounts>,
+    counts: Arc<Counts>,
     shared: Arc<Shared>,
     dialer: Dialer,
     ops: Ops,
@@ -244,7 +247,7 @@ impl WorkerCore {
             seed: spec.seed,
         };
         let mut engine = Engine::new(identity, spec.environment);
-        engine.publish(&spec.topology, Arc::clone(&spec.counts), now(spec.clock.now()));
+        engine.publish(&spec.topology, &spec.counts, now(spec.clock.now()));
         let mut ops = Ops::default();
         let accepting = spec.listeners.iter().map(|listener| listener.pool).collect();
         ops.listen
@@ -293,11 +296,7 @@ impl WorkerCore {
         self.engine.take_events(&mut events);
         for event in &events {
             report::log(event, &self.topology);
-            let concerns_all = matches!(
-                event,
-                Event::Failed { .. } | Event::Replied { .. } | Event::Ejected { .. }
-            );
-            if concerns_all {
+            if event.concerns_siblings() {
                 let siblings = self.shared.mailboxes.get().into_iter().flatten().enumerate();
                 for (_, mailbox) in siblings.filter(|(i, _)| *i != self.index) {
                     mailbox.send(Message::Sibling(event.clone()));
@@ -322,16 +321,16 @@ impl WorkerCore {
         }
     }
 
-    fn adopt(&mut self, pool: u32) -> Slot {
+    fn adopt(&mut self, pool: u32, peer: Option<SocketAddr>) -> Slot {
         self.admitted[pool as usize] += 1;
-        self.engine.accept(pool)
+        self.engine.accept(pool, peer)
     }
 }
 
 impl Core for WorkerCore {
     type Message = Message;
 
-    fn accepted(&mut self, pool: u32, stream: Stream, _peer: Peer, _now: Now) -> Verdict {
+    fn accepted(&mut self, pool: u32, stream: Stream, peer: Peer, _now: Now) -> Verdict {
         let target = self.shared.least_loaded(self.index);
         let admission = self.shared.admissions[pool as usize];
         if !self.shared.admit(pool, target) {
@@ -342,12 +341,16 @@ impl Core for WorkerCore {
             // Fails only where the client is gone already, which reading will find out.
             let _ = stream.keepalive();
         }
+        let peer = match peer {
+            Peer::Tcp(address) => Some(address),
+            Peer::Unix => None,
+        };
         match self.shared.mailboxes.get() {
             Some(mailboxes) if target != self.index => {
-                mailboxes[target].send(Message::Client { pool, stream });
+                mailboxes[target].send(Message::Client { pool, peer, stream });
                 Verdict::Gone
             }
-            _ => Verdict::Keep(self.adopt(pool), stream),
+            _ => Verdict::Keep(self.adopt(pool, peer), stream),
         }
     }
 
@@ -387,8 +390,8 @@ impl Core for WorkerCore {
 
     fn message(&mut self, message: Message, at: Now) {
         match message {
-            Message::Client { pool, stream } => {
-                let slot = self.adopt(pool);
+            Message::Client { pool, peer, stream } => {
+                let slot = self.adopt(pool, peer);
                 self.ops.attach.push((slot, stream));
             }
             Message::Sibling(event) => self.engine.heed(&event, now(at)),

@@ -1,5 +1,7 @@
 //! What happened in a worker, in the words that operators of twemproxy grep for.
 
+use std::net::SocketAddr;
+
 use engine::Event;
 use engine::topology::{Pool, Topology};
 
@@ -8,14 +10,11 @@ pub(super) fn log(event: &Event, topology: &Topology) {
     let pool_at = |pool: u32| &*topology.pools[pool as usize];
     match *event {
         Event::Failed { .. } | Event::Replied { .. } => {}
-        Event::Ejected { pool, server, .. } => {
-            let p = pool_at(pool);
-            let seconds = p.ejection.map_or(0, |ejection| ejection.retry_timeout.as_secs());
-            let name = &p.name;
-            let server = server_at(p, server);
-            log::warn!(
-                "update pool {pool} '{name}' to delete server '{server}' for next {seconds} secs"
-            );
+        Event::Ejected { pool, server, .. }
+        | Event::Trial { pool, server, .. }
+        | Event::StillDown { pool, server, .. }
+        | Event::Readmitted { pool, server } => {
+            log_standing(event, pool, pool_at(pool), server);
         }
         Event::Restored { pool, servers } => {
             log::warn!("update pool {pool} '{}' to add {servers} servers", pool_at(pool).name);
@@ -52,22 +51,46 @@ pub(super) fn log(event: &Event, topology: &Topology) {
                  set 'cross_shard: error' to refuse it"
             );
         }
-        Event::UnknownCommand { pool, command } => {
+        Event::UnknownCommand { pool, peer, command } => {
+            let (name, command) = (&pool_at(pool).name, command.as_str());
+            log::warn!("parsed unsupported command '{command}' in pool '{name}' from {}", c(peer));
+        }
+        Event::Malformed { pool, peer, reason } => {
+            log::warn!("close {} in pool '{}': {reason}", c(peer), pool_at(pool).name);
+        }
+        Event::IncompleteRequest { pool, peer, bytes } => {
             log::warn!(
-                "parsed unsupported command '{}' in pool '{}'",
-                command.as_str(),
+                "eof {} in pool '{}' discarding incomplete req len {bytes}",
+                c(peer),
                 pool_at(pool).name
             );
         }
-        Event::Malformed { pool, reason } => {
-            log::warn!("close c in pool '{}': {reason}", pool_at(pool).name);
+    }
+}
+
+/// A client as twemproxy writes it: `c`, and its address where it has one.
+fn c(peer: Option<SocketAddr>) -> String {
+    peer.map_or_else(|| "c".into(), |peer| format!("c '{peer}'"))
+}
+
+/// Logs how an ejected server fares.
+fn log_standing(event: &Event, index: u32, pool: &Pool, server: u32) {
+    let (name, server) = (&pool.name, server_at(pool, server));
+    let seconds = pool.ejection.map_or(0, |ejection| ejection.retry_timeout.as_secs());
+    match event {
+        Event::Ejected { .. } => log::warn!(
+            "update pool {index} '{name}' to delete server '{server}' for next {seconds} secs"
+        ),
+        Event::Trial { .. } => {
+            log::warn!("one request of pool '{name}' tries the deleted server '{server}'");
         }
-        Event::IncompleteRequest { pool, bytes } => {
-            log::warn!(
-                "eof c in pool '{}' discarding incomplete req len {bytes}",
-                pool_at(pool).name
-            );
+        Event::StillDown { .. } => log::warn!(
+            "server '{server}' of pool {index} '{name}' stays deleted for next {seconds} secs"
+        ),
+        Event::Readmitted { .. } => {
+            log::warn!("update pool {index} '{name}' to add 1 servers: '{server}' answers again");
         }
+        _ => {}
     }
 }
 

@@ -105,6 +105,10 @@ fn values_of_the_wrong_type_say_what_belongs_there() {
         "3:16: pool 'a', key 'cross_shard': found 'none', expected one of first_key, error; fix: write for example 'first_key'",
     );
     key(
+        "on_eject: errors",
+        "3:13: pool 'a', key 'on_eject': found 'errors', expected one of rehash, error, miss; fix: did you mean 'error'?",
+    );
+    key(
         "hash_tag: '{'",
         "3:13: pool 'a', key 'hash_tag': found '{', expected exactly two characters; fix: write for example \"{}\", with the quotes",
     );

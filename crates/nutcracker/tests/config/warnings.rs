@@ -79,6 +79,24 @@ fn modula_with_ejection_is_one() {
 }
 
 #[test]
+fn modula_with_ejection_that_moves_no_key_is_none() {
+    let lines = "  distribution: modula\n  auto_eject_hosts: true\n  on_eject: error\n";
+    assert_eq!(warnings(&format!("{lines}{TWO}")), [""; 0]);
+}
+
+#[test]
+fn a_key_about_ejected_servers_is_one_where_none_is_ejected() {
+    for line in ["on_eject: rehash", "on_eject: miss"] {
+        let (key, value) = line.split_once(": ").expect("a key and its value");
+        let column = 3 + line.len() - value.len();
+        let found = warnings(&format!("  {line}\n{TWO}"));
+        let expected = format!("4:{column}: warning: pool 'a', key '{key}': the key has no effect");
+        only(&found, &expected);
+        assert_eq!(warnings(&format!("  auto_eject_hosts: true\n  {line}\n{TWO}")), [""; 0]);
+    }
+}
+
+#[test]
 fn client_connections_is_one_whatever_its_value() {
     for value in ["0", "75000"] {
         let found = warnings(&format!("  client_connections: {value}\n{TWO}"));

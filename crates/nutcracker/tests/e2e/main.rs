@@ -17,6 +17,7 @@ mod auth;
 mod buffers;
 mod config;
 mod ejection;
+mod health;
 mod idle;
 mod lifecycle;
 mod local;

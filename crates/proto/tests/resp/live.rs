@@ -394,3 +394,148 @@ fn what_blocks_a_connection_is_never_forwarded() {
         }
     }
 }
+
+/// Reads of keys that do not exist, every command that reads at least once.
+const READS: [&str; 114] = [
+    "BITCOUNT no",
+    "BITCOUNT no 0 -1 BIT",
+    "BITFIELD_RO no",
+    "BITFIELD_RO no GET u8 0 GET i16 #2 OVERFLOW SAT get u1 7",
+    "BITPOS no 0",
+    "BITPOS no 1",
+    "BITPOS no 0 2 3 BIT",
+    "DUMP no",
+    "EXISTS no",
+    "EXISTS no no",
+    "EXPIRETIME no",
+    "GEODIST no a b KM",
+    "GEOHASH no",
+    "GEOHASH no a b",
+    "GEOPOS no",
+    "GEOPOS no a b c",
+    "GEORADIUS_RO no 1 2 3 km WITHCOORD",
+    "GEORADIUSBYMEMBER_RO no a 3 km",
+    "GEOSEARCH no FROMLONLAT 1 2 BYRADIUS 1 km ASC",
+    "GEOSEARCH no FROMMEMBER a BYBOX 1 2 km",
+    "GET no",
+    "get no",
+    "GETBIT no 9",
+    "GETRANGE no 0 -1",
+    "HEXISTS no f",
+    "HEXPIRETIME no FIELDS 2 f g",
+    "HGET no f",
+    "HGETALL no",
+    "HKEYS no",
+    "HLEN no",
+    "HMGET no f",
+    "HMGET no f g f",
+    "HPEXPIRETIME no FIELDS 1 f",
+    "HPTTL no FIELDS 1 f",
+    "HRANDFIELD no",
+    "HRANDFIELD no 5",
+    "HRANDFIELD no -5 WITHVALUES",
+    "HSCAN no 0 MATCH a* COUNT 5",
+    "HSTRLEN no f",
+    "HTTL no FIELDS 1 f",
+    "HVALS no",
+    "LCS no nor",
+    "LCS no nor LEN",
+    "LCS no nor IDX MINMATCHLEN 2 WITHMATCHLEN",
+    "LINDEX no 0",
+    "LLEN no",
+    "LPOS no a",
+    "LPOS no a RANK 1 MAXLEN 0",
+    "LPOS no count COUNT 0 RANK -1",
+    "LPOS no count",
+    "LRANGE no 0 -1",
+    "MEMORY USAGE no",
+    "MEMORY USAGE no SAMPLES 5",
+    "MGET no",
+    "MGET no nor no",
+    "OBJECT ENCODING no",
+    "OBJECT FREQ no",
+    "OBJECT IDLETIME no",
+    "object refcount no",
+    "PEXPIRETIME no",
+    "PFCOUNT no",
+    "PFCOUNT no nor",
+    "PTTL no",
+    "SCARD no",
+    "SDIFF no",
+    "SDIFF no nor",
+    "SINTER no nor",
+    "SINTERCARD 2 no nor LIMIT 1",
+    "SISMEMBER no a",
+    "SMEMBERS no",
+    "SMISMEMBER no a b",
+    "SORT_RO no",
+    "SORT_RO no LIMIT 0 5 ALPHA DESC",
+    "SRANDMEMBER no",
+    "SRANDMEMBER no 3",
+    "SSCAN no 0",
+    "STRLEN no",
+    "SUBSTR no 0 1",
+    "SUNION no nor",
+    "TOUCH no",
+    "TOUCH no nor",
+    "TTL no",
+    "TYPE no",
+    "XINFO CONSUMERS no g",
+    "XINFO GROUPS no",
+    "XINFO STREAM no",
+    "XINFO STREAM no FULL COUNT 2",
+    "XLEN no",
+    "XPENDING no g",
+    "XPENDING no gr - + 5 c",
+    "XRANGE no - + COUNT 2",
+    "XREAD COUNT 2 STREAMS no nor 0 0",
+    "XREVRANGE no + -",
+    "ZCARD no",
+    "ZCOUNT no -inf +inf",
+    "ZDIFF 2 no nor WITHSCORES",
+    "ZINTER 1 no",
+    "ZINTERCARD 1 no",
+    "ZLEXCOUNT no - +",
+    "ZMSCORE no a b",
+    "ZRANDMEMBER no",
+    "ZRANDMEMBER no 2 WITHSCORES",
+    "ZRANGE no 0 -1 REV WITHSCORES",
+    "ZRANGEBYLEX no - + LIMIT 0 2",
+    "ZRANGEBYSCORE no 0 (1 WITHSCORES",
+    "ZRANK no a",
+    "ZREVRANGE no 0 -1",
+    "ZREVRANGEBYLEX no + -",
+    "ZREVRANGEBYSCORE no 1 0",
+    "ZREVRANK no a",
+    "ZSCAN no 0",
+    "ZSCORE no a",
+    "ZUNION 2 no nor",
+    "ZRANK no a WITHSCORE",
+];
+
+#[test]
+fn a_miss_is_what_the_server_answers_for_missing_keys() {
+    let server = Server::start();
+    let connection = server.connect();
+    let theirs = commands_of(&server);
+    let is_7_0 = is_7_0(&server);
+    let mut read = Vec::new();
+    for line in READS {
+        let words: Vec<&str> = line.split(' ').collect();
+        let (bytes, args) = request(&words);
+        let row = command::resolve(&bytes, &args).expect("these requests are well formed");
+        let mut miss = Vec::new();
+        assert!(row.write_miss(&bytes, &args, &mut miss), "{line}");
+        read.push(row.name);
+        if !theirs.contains_key(row.name) || (is_7_0 && line.ends_with(" WITHSCORE")) {
+            continue;
+        }
+        let answer = connection.ask(&words);
+        assert_eq!(String::from_utf8_lossy(&miss), String::from_utf8_lossy(&answer), "{line}");
+    }
+    for row in command::all() {
+        let (bytes, args) = request(&[""; 9]);
+        let has_miss = row.write_miss(&bytes, &args, &mut Vec::new()) || row.name == "bitfield_ro";
+        assert_eq!(has_miss, read.contains(&row.name), "{} is compared", row.name);
+    }
+}

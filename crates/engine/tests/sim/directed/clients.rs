@@ -3,6 +3,7 @@
 use engine::Event;
 
 use super::UNKNOWN;
+use crate::reactor::peer_of;
 use crate::rig::{Rig, bulk, command};
 use crate::scenario::pool;
 
@@ -132,13 +133,29 @@ fn quit_is_answered_last_and_what_follows_is_not_read() {
 }
 
 #[test]
+fn what_is_told_of_a_client_names_the_address_it_was_found_to_have() {
+    let real = "[2001:db8::1]:6379".parse().ok();
+    let mut rig = Rig::new(pool(1));
+    let clients = [rig.client(), rig.client(), rig.client()];
+    rig.worker.relabel(clients[1], real);
+    rig.worker.relabel(clients[2], None);
+    for (client, peer) in clients.into_iter().zip([Some(peer_of(clients[0])), real, None]) {
+        rig.send(client, "NONSENSE\r\n*1\r\n$x\r\n");
+        let events = rig.events();
+        assert!(matches!(events[0], Event::UnknownCommand { peer: told, .. } if told == peer));
+        assert!(matches!(events[1], Event::Malformed { peer: told, .. } if told == peer));
+    }
+}
+
+#[test]
 fn a_client_that_half_closes_gets_every_reply_and_then_the_end() {
     let mut rig = Rig::new(pool(1));
     let client = rig.client();
     rig.send(client, get("a") + &get("b") + "*2\r\n$3\r\nget");
     rig.half_close(client);
     assert!(!rig.is_closed(client));
-    assert_eq!(rig.events(), [Event::IncompleteRequest { pool: 0, bytes: 11 }]);
+    let peer = Some(peer_of(client));
+    assert_eq!(rig.events(), [Event::IncompleteRequest { pool: 0, peer, bytes: 11 }]);
     let server = rig.server(0);
     rig.send(server, bulk("a"));
     assert_eq!(rig.read(client), bulk("a"));

@@ -5,20 +5,10 @@ use std::time::Duration;
 use engine::Event;
 use engine::topology::{Ejection, Pool};
 
-use super::{REFUSED, ejecting_pool};
+use super::{DOWN, REFUSED, ejecting_pool, ejections, get};
 use crate::network::Door;
 use crate::rig::{Rig, bulk, command};
 use crate::scenario::pool;
-
-const DOWN: Door = Door::Refuses(engine::fault::CONNECTION_REFUSED);
-
-fn get(key: &str) -> String {
-    command(&["get", key])
-}
-
-fn ejections(rig: &mut Rig) -> usize {
-    rig.events().iter().filter(|event| matches!(event, Event::Ejected { .. })).count()
-}
 
 #[test]
 fn after_the_limit_of_failures_a_servers_keys_go_to_the_others() {
@@ -139,7 +129,8 @@ fn with_every_server_ejected_requests_are_refused_without_an_attempt() {
 
 #[test]
 fn a_retry_timeout_of_zero_ejects_and_returns_at_once() {
-    let ejection = Ejection { failure_limit: 1, retry_timeout: Duration::ZERO };
+    let ejection =
+        Ejection { failure_limit: 1, retry_timeout: Duration::ZERO, ..Ejection::default() };
     let mut rig = Rig::new(Pool { ejection: Some(ejection), ..pool(2) });
     let (client, key) = (rig.client(), rig.key(0, 0));
     rig.set_door(0, DOWN);

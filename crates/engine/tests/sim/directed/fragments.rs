@@ -258,7 +258,8 @@ fn a_client_that_leaves_in_the_middle_of_a_split_leaves_nothing_behind() {
 
 #[test]
 fn a_split_over_a_ring_that_changes_meanwhile_is_still_merged_right() {
-    let ejection = Ejection { failure_limit: 1, retry_timeout: Duration::from_secs(1) };
+    let ejection =
+        Ejection { failure_limit: 1, retry_timeout: Duration::from_secs(1), ..Ejection::default() };
     let mut rig = Rig::new(Pool { ejection: Some(ejection), ..pool(3) });
     let client = rig.client();
     let keys = [rig.key(0, 0), rig.key(1, 0), rig.key(2, 0)];

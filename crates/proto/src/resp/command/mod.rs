@@ -9,6 +9,7 @@ mod flags;
 mod key_spec;
 mod keys;
 mod lookup;
+mod miss;
 mod policy;
 mod rejection;
 mod row;

@@ -54,6 +54,14 @@ impl Split {
         }
     }
 
+    /// Whether it only reads.
+    pub const fn is_read(self) -> bool {
+        match self {
+            Self::Mget | Self::Touch | Self::Exists => true,
+            Self::Mset | Self::Del | Self::Unlink => false,
+        }
+    }
+
     /// How the replies to the fragments become one reply.
     pub const fn merge(self) -> Merge {
         match self {
