@@ -22,6 +22,7 @@ mod idle;
 mod keepalived;
 mod lifecycle;
 mod local;
+mod memcached;
 mod memory;
 mod network;
 mod parser;

@@ -13,6 +13,7 @@ mod random;
 mod reply;
 mod sandbox;
 mod servers;
+mod text;
 mod wait;
 
 pub(crate) use client::{Client, Ending};
@@ -25,4 +26,5 @@ pub(crate) use random::Random;
 pub(crate) use reply::{Reply, request, requests};
 pub(crate) use sandbox::{PrivateNetwork, in_private_network, private_files_allowed, skip};
 pub(crate) use servers::{RealServer, spread};
+pub(crate) use text::TextRequest;
 pub(crate) use wait::{PATIENCE, eventually, within};
