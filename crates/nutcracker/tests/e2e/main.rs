@@ -34,3 +34,4 @@ mod routing;
 mod scale;
 mod split;
 mod starts;
+mod tutorials;

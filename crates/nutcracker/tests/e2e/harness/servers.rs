@@ -119,6 +119,20 @@ impl RealServer {
         }
     }
 
+    /// Its port.
+    #[track_caller]
+    pub(crate) fn port(&self) -> u16 {
+        match &self.place {
+            Place::Tcp(address) => address.port(),
+            Place::Unix(path) => panic!("{} has no port", path.display()),
+        }
+    }
+
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// All keys it holds, sorted.
     #[track_caller]
     pub(crate) fn keys(&self) -> Vec<Vec<u8>> {
