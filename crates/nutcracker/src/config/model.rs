@@ -125,6 +125,10 @@ pub struct Pool {
     pub client_connections: u32,
     /// Clients served at once, 0 for any number.
     pub max_clients: u32,
+    /// Clients of one address served at once, 0 for any number.
+    pub max_clients_per_address: u32,
+    /// Every client is announced by a PROXY header.
+    pub proxy_protocol: bool,
     /// Wire format of clients and servers.
     pub protocol: Protocol,
     /// Password of clients and servers; Redis pools only.

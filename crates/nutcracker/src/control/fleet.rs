@@ -8,7 +8,7 @@ use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use engine::counters::Counts;
-use engine::topology::{Protocol, Topology};
+use engine::topology::Topology;
 use reactor::{Clock, Mailbox};
 
 use super::Event;
@@ -17,7 +17,9 @@ use super::resolver::Resolver;
 use crate::config::Config;
 use crate::process::limits::FileBudget;
 use crate::stats::info::Info;
-use crate::worker::{Accepting, Admission, Message, Resolve, Shared, Worker, WorkerSpec};
+use crate::worker::{
+    Accepting, Addresses, Admission, Message, Resolve, Shared, Worker, WorkerSpec,
+};
 
 /// Everything workers are made of.
 #[derive(Debug)]
@@ -157,7 +159,9 @@ fn admission(pool: &crate::config::Pool) -> Admission {
     Admission {
         clients_max: u64::from(pool.max_clients),
         keepalive: pool.tcpkeepalive,
-        memcached: pool.protocol == Protocol::Memcached,
+        proxy_protocol: pool.proxy_protocol,
+        addresses: Addresses::new(pool.max_clients_per_address),
+        protocol: pool.protocol,
     }
 }
 
