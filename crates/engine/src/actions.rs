@@ -160,6 +160,13 @@ pub enum Event {
         /// What was wrong.
         reason: &'static str,
     },
+    /// A client spoke memcached's binary protocol and was closed.
+    BinaryProtocol {
+        /// Pool index.
+        pool: u32,
+        /// The client, if it has an address.
+        peer: Option<SocketAddr>,
+    },
     /// A client ended its connection in the middle of a request.
     IncompleteRequest {
         /// Pool index.

@@ -21,9 +21,11 @@ mod client;
 pub mod counters;
 mod fragment;
 mod health;
+mod intake;
 mod introspect;
 mod link;
 mod local;
+mod memcached;
 mod message;
 mod pace;
 mod peer;
@@ -32,6 +34,8 @@ mod pools;
 mod probe;
 mod reply;
 mod route;
+mod scan;
+mod silence;
 pub mod topology;
 
 use std::io::IoSlice;
@@ -45,9 +49,10 @@ pub use reply::fault;
 
 use actions::{Owner, Slots};
 use buffer::Buffers;
-use client::{Client, Partial};
+use client::Client;
 use counters::{Counts, WorkerCounts};
 use fragment::Split;
+use intake::Partial;
 use link::{Break, Link};
 use pace::Pace;
 use pipeline::Requests;
@@ -71,6 +76,8 @@ pub struct Now {
 pub trait Environment: Send + Sync {
     /// Appends the text of INFO, all sections or the one named.
     fn info(&self, section: Option<&[u8]>, text: &mut String);
+    /// Tells the statistics of the proxy as names and values, for memcached clients. Neither holds a line end.
+    fn stats(&self, tell: &mut dyn FnMut(&str, &str));
 }
 
 /// What makes one worker's engine differ from its siblings.

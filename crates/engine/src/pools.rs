@@ -34,6 +34,8 @@ pub(crate) struct ServerState {
     pub(crate) health: Health,
     /// `server_connections` lanes: the connection of each, [`NONE`] while it has none.
     pub(crate) links: Box<[u32]>,
+    /// It was seen to answer a request that wanted no reply.
+    pub(crate) answers_noreply: bool,
 }
 
 impl PoolState {
@@ -49,6 +51,7 @@ impl PoolState {
             counts: Arc::clone(counts),
             health: Health::default(),
             links: vec![NONE; lanes].into(),
+            answers_noreply: false,
         };
         PoolState {
             pool: Arc::clone(pool),

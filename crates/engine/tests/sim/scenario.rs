@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engine::topology::{
-    Address, CrossShard, Ejection, Limits, OnEject, Pool, Protocol, Server, Topology,
+    Address, CrossShard, Ejection, FlushAll, Limits, OnEject, Pool, Protocol, Server, Topology,
 };
 use sharding::{Distribution, Hash, Node, Sharder};
 
@@ -245,6 +245,8 @@ pub(crate) fn pool(servers: usize) -> Pool {
         ejection: None,
         retry_timeout: Duration::from_secs(30),
         cross_shard: CrossShard::FirstKey,
+        flush_all: FlushAll::Refuse,
+        item_bytes_max: u32::MAX,
         servers: (0..servers).map(server).collect(),
     }
 }
