@@ -90,7 +90,7 @@ pub enum Event {
         /// Without an outcome the next trial begins here, monotonic µs.
         until: u64,
     },
-    /// An ejected server failed again when it was tried.
+    /// An ejected server failed again when it was tried or probed.
     StillDown {
         /// Pool index.
         pool: u32,
@@ -98,6 +98,8 @@ pub enum Event {
         server: u32,
         /// When it is tried again, monotonic µs.
         retry_at: u64,
+        /// How it failed.
+        reason: Text,
     },
     /// An ejected server proved that it serves again; other workers send to it, too.
     Readmitted {
@@ -160,6 +162,13 @@ pub enum Event {
         /// What was wrong.
         reason: &'static str,
     },
+    /// A client spoke memcached's binary protocol and was closed.
+    BinaryProtocol {
+        /// Pool index.
+        pool: u32,
+        /// The client, if it has an address.
+        peer: Option<SocketAddr>,
+    },
     /// A client ended its connection in the middle of a request.
     IncompleteRequest {
         /// Pool index.
@@ -172,6 +181,18 @@ pub enum Event {
 }
 
 impl Event {
+    /// Whether the other workers of the process must be told ([`Engine::heed`](crate::Engine::heed)).
+    pub fn concerns_siblings(&self) -> bool {
+        matches!(
+            self,
+            Event::Failed { .. }
+                | Event::Replied { .. }
+                | Event::Ejected { .. }
+                | Event::Trial { .. }
+                | Event::Readmitted { .. }
+        )
+    }
+
     /// The index of the pool it is about.
     pub fn pool(&self) -> u32 {
         match *self {
@@ -188,6 +209,7 @@ impl Event {
             | Event::CrossShard { pool, .. }
             | Event::UnknownCommand { pool, .. }
             | Event::Malformed { pool, .. }
+            | Event::BinaryProtocol { pool, .. }
             | Event::IncompleteRequest { pool, .. } => pool,
         }
     }
@@ -232,20 +254,6 @@ impl Text {
 impl std::fmt::Debug for Text {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{:?}", self.as_str())
-    }
-}
-
-impl Event {
-    /// Whether the other workers of the process must be told ([`Engine::heed`](crate::Engine::heed)).
-    pub fn concerns_siblings(&self) -> bool {
-        matches!(
-            self,
-            Event::Failed { .. }
-                | Event::Replied { .. }
-                | Event::Ejected { .. }
-                | Event::Trial { .. }
-                | Event::Readmitted { .. }
-        )
     }
 }
 

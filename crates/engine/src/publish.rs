@@ -114,6 +114,7 @@ impl Engine {
         self.events.clear();
         self.limits = topology.limits;
         self.counts = Arc::clone(&counts.worker);
+        self.stop_probes(now);
         let Succession { fates, fresh, .. } = self.succeed(topology, counts, now);
         self.move_links(&fates);
         self.move_clients(&fates);
@@ -325,6 +326,7 @@ impl PoolState {
                 // Other rules begin with every server in its place.
                 std::mem::swap(&mut state.health, &mut known.health);
             }
+            state.answers_noreply = known.answers_noreply;
             if greets_alike {
                 state.take_links(known);
                 servers[old] = new as u32;

@@ -38,6 +38,15 @@ pub enum CrossShard {
     Error,
 }
 
+/// What happens to memcached's `flush_all`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FlushAll {
+    /// A clear error.
+    Refuse,
+    /// Every server of the pool gets it.
+    Forward,
+}
+
 /// When a failing server is ejected (`auto_eject_hosts: true`), and what that means. The default is twemproxy 0.5's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ejection {
@@ -47,6 +56,20 @@ pub struct Ejection {
     pub retry_timeout: Duration,
     /// What becomes of its keys meanwhile.
     pub on_eject: OnEject,
+    /// Whether it returns only after it has answered a probe, instead of when its time has come.
+    pub probe: bool,
+}
+
+impl Ejection {
+    /// Whether an ejected server returns when its time has come and a request asks, as in 0.5.
+    pub(crate) fn returns_by_time(&self) -> bool {
+        self.on_eject == OnEject::Rehash && !self.probe
+    }
+
+    /// Whether the keys of an ejected server stay where they are.
+    pub(crate) fn keeps_keys(&self) -> bool {
+        self.on_eject != OnEject::Rehash
+    }
 }
 
 impl Default for Ejection {
@@ -55,6 +78,7 @@ impl Default for Ejection {
             failure_limit: 2,
             retry_timeout: Duration::from_secs(30),
             on_eject: OnEject::Rehash,
+            probe: false,
         }
     }
 }
@@ -99,6 +123,10 @@ pub struct Pool {
     pub retry_timeout: Duration,
     /// Policy for commands that 0.5 knew; newer ones always answer an error.
     pub cross_shard: CrossShard,
+    /// Memcached: whether `flush_all` goes to all servers or is refused.
+    pub flush_all: FlushAll,
+    /// Memcached: a longer value is refused, `u32::MAX` for none.
+    pub item_bytes_max: u32,
     /// At least one, in the order of [`sharding::compare_names`] over their names; a shard is an index into it.
     pub servers: Vec<Server>,
 }
@@ -191,6 +219,8 @@ pub(crate) mod tests {
             ejection: None,
             retry_timeout: Duration::from_secs(30),
             cross_shard: CrossShard::Error,
+            flush_all: FlushAll::Refuse,
+            item_bytes_max: u32::MAX,
             servers: servers.iter().enumerate().map(server).collect(),
         }
     }

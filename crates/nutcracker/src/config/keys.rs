@@ -66,7 +66,7 @@ const MSEC: &str = "milliseconds";
 const BOOL: &str = "true or false";
 
 /// Keys of a pool, in the order of the manual.
-pub const POOL: [Key<Pool>; 23] = [
+pub const POOL: &[Key<Pool>] = &[
     Key {
         name: "listen",
         takes: "HOST:PORT, [IPV6]:PORT or /PATH [PERMISSIONS]",
@@ -292,6 +292,24 @@ pub const POOL: [Key<Pool>; 23] = [
         show: |pool| bare(cross_shard_name(pool.cross_shard)),
     },
     Key {
+        name: "allow_flush",
+        takes: BOOL,
+        default: "false",
+        since: Since::Nutcracker,
+        doc: "Memcached pools: whether `flush_all` empties every server of the pool; otherwise it is refused.",
+        set: |pool, text, _| boolean(text).map(|on| pool.allow_flush = on),
+        show: |pool| bare(pool.allow_flush),
+    },
+    Key {
+        name: "max_item_size",
+        takes: "bytes (k, m, g)",
+        default: "0",
+        since: Since::Nutcracker,
+        doc: "Memcached pools: a longer value is refused with `SERVER_ERROR object too large for cache` before it is sent to a server. 0 leaves that to the server.",
+        set: |pool, text, _| value::bytes(text).map(|bytes| pool.item_bytes_max = bytes),
+        show: |pool| bare(value::show_bytes(pool.item_bytes_max)),
+    },
+    Key {
         name: SERVERS,
         takes: "list of HOST:PORT:WEIGHT [NAME] or /PATH:WEIGHT [NAME]",
         default: "",
@@ -334,7 +352,7 @@ fn hash_tag(text: &str) -> Result<HashTag, Problem> {
 }
 
 /// Keys of `global:`, in the order of the manual.
-pub const GLOBAL_KEYS: [Key<Global>; 13] = [
+pub const GLOBAL_KEYS: &[Key<Global>] = &[
     Key {
         name: "workers",
         takes: "number or auto",
@@ -396,16 +414,25 @@ pub const GLOBAL_KEYS: [Key<Global>; 13] = [
         takes: BOOL,
         default: "true",
         since: Since::Nutcracker,
-        doc: "Whether SIGHUP is to reload this file besides reopening the log. Read and kept, but this version only reopens the log, as twemproxy 0.5 does.",
+        doc: "Whether SIGHUP reloads this file besides reopening the log; SIGUSR1 reloads it in any case. `false` only reopens the log, as twemproxy 0.5 does.",
         set: |global, text, _| boolean(text).map(|on| global.reload_on_hup = on),
         show: |global| bare(global.reload_on_hup),
+    },
+    Key {
+        name: "reload_on_change",
+        takes: BOOL,
+        default: "false",
+        since: Since::Nutcracker,
+        doc: "Whether this file is looked at every second and reloaded when it has changed and rests: written anew, replaced, or a link that leads elsewhere, as with a ConfigMap of Kubernetes.",
+        set: |global, text, _| boolean(text).map(|on| global.reload_on_change = on),
+        show: |global| bare(global.reload_on_change),
     },
     Key {
         name: "drain_timeout",
         takes: MSEC,
         default: "10000",
         since: Since::Nutcracker,
-        doc: "How long an orderly stop (SIGTERM, SIGINT) waits for requests in flight.",
+        doc: "How long an orderly stop (SIGTERM, SIGINT) waits for requests in flight, and how long a reload leaves them to servers and pools that it removes.",
         set: |global, text, _| milliseconds(text).map(|timeout| global.drain_timeout = timeout),
         show: |global| bare(global.drain_timeout.as_millis()),
     },

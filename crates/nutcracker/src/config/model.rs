@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::topology::{self, CrossShard, Ejection, Limits, OnEject, Protocol, Server, Topology};
+use engine::topology::{
+    self, CrossShard, Ejection, FlushAll, Limits, OnEject, Protocol, Server, Topology,
+};
 use sharding::{Distribution, Hash, HashTag};
 
 use crate::cli::Workers;
@@ -35,6 +37,8 @@ pub struct Global {
     pub batch_window_us: u64,
     /// Whether SIGHUP also reloads the configuration.
     pub reload_on_hup: bool,
+    /// Whether the file is watched and reloaded when it changes.
+    pub reload_on_change: bool,
     /// How long an orderly stop waits for what is in flight.
     pub drain_timeout: Duration,
     /// Host of the stats listener; `-a` wins.
@@ -61,6 +65,7 @@ impl Default for Global {
             client_requests_max: limits.client_requests_max,
             batch_window_us: limits.window_us_max,
             reload_on_hup: true,
+            reload_on_change: false,
             drain_timeout: Duration::from_secs(10),
             stats_addr: None,
             stats_port: None,
@@ -155,6 +160,10 @@ pub struct Pool {
     pub on_eject: OnEject,
     /// Policy for multi-key commands whose keys live on different shards.
     pub cross_shard: CrossShard,
+    /// Whether memcached's `flush_all` goes to all servers.
+    pub allow_flush: bool,
+    /// Longest value of a memcached pool, 0 for any length.
+    pub item_bytes_max: u64,
     /// At least one, names unique, in the order of [`sharding::compare_names`].
     pub servers: Vec<Server>,
 }
@@ -195,6 +204,7 @@ impl Pool {
         let ejection = self.auto_eject_hosts.then_some(Ejection {
             failure_limit: self.server_failure_limit,
             retry_timeout: self.server_retry_timeout,
+            probe: false,
             on_eject: self.on_eject,
         });
         topology::Pool {
@@ -211,6 +221,11 @@ impl Pool {
             ejection,
             retry_timeout: self.server_retry_timeout,
             cross_shard: self.cross_shard,
+            flush_all: if self.allow_flush { FlushAll::Forward } else { FlushAll::Refuse },
+            item_bytes_max: match self.item_bytes_max {
+                0 => u32::MAX,
+                bytes => u32::try_from(bytes).unwrap_or(u32::MAX),
+            },
             servers: self.servers.clone(),
         }
     }

@@ -23,6 +23,7 @@ use std::collections::HashMap;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use engine::topology::{Pool, Protocol};
@@ -120,6 +121,8 @@ pub enum Message {
     },
     /// The addresses of a server's host.
     Resolved(Resolved),
+    /// Show that this worker is not stuck, by adding one.
+    RollCall(Arc<AtomicUsize>),
     /// Stop accepting, answer what is in flight, end; at this monotonic time at the latest, µs.
     Drain {
         /// End of the patience.
@@ -141,8 +144,6 @@ pub struct WorkerSpec {
     pub resolve: Arc<dyn Resolve>,
     /// The clock of the process.
     pub clock: Clock,
-    /// What it accepts from.
-    pub listeners: Vec<Accepting>,
     /// Seed of its random choices.
     pub seed: u64,
 }
@@ -244,7 +245,6 @@ impl WorkerCore {
             clock: spec.clock,
         };
         core.follow(&spec.publication, spec.clock.now());
-        spec.listeners.into_iter().for_each(|accepting| core.listen(accepting));
         core
     }
 
@@ -298,7 +298,9 @@ impl WorkerCore {
         self.engine.take_events(&mut events);
         for event in &events {
             let Some((index, pool)) = self.pool_of(event) else { continue };
-            report::log(event, index, pool);
+            if self.shared.is_news(event) {
+                report::log(event, index, pool);
+            }
             if event.concerns_siblings() {
                 let siblings = (0..self.shared.workers()).filter(|worker| *worker != self.index);
                 for mailbox in siblings.filter_map(|worker| self.shared.mailbox(worker)) {
@@ -462,6 +464,9 @@ impl Core for WorkerCore {
                         self.engine.failed(slot, engine::fault::HOST_IS_DOWN, now(at));
                     }
                 }
+            }
+            Message::RollCall(answers) => {
+                answers.fetch_add(1, Ordering::Relaxed);
             }
             Message::Drain { until_us } => {
                 self.draining_until_us = Some(until_us);

@@ -63,6 +63,13 @@ pub(super) fn log(event: &Event, index: u32, pool: &Pool) {
             let hint = if reason == Reason::EmptyRequest.text() { HINT } else { "" };
             log::warn!("close {} in pool '{name}': {reason}{hint}", c(peer));
         }
+        Event::BinaryProtocol { peer, .. } => {
+            log::warn!(
+                "close {} in pool '{name}': it speaks memcached's binary protocol, which is not served; \
+                 switch the client to the text protocol",
+                c(peer)
+            );
+        }
         Event::IncompleteRequest { peer, bytes, .. } => {
             log::warn!("eof {} in pool '{name}' discarding incomplete req len {bytes}", c(peer));
         }

@@ -1,13 +1,19 @@
 //! What the workers of a process share: who serves how many clients, and the gates of the pools. Touched when a client
 //! comes or goes, never by a request.
 
+use std::collections::HashSet;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
+use engine::Event;
 use engine::topology::Protocol;
 use reactor::Mailbox;
 
 use super::{Addresses, Message};
+
+/// Hosts remembered to speak memcached's binary protocol; further ones are not logged.
+const BINARY_HOSTS_MAX: usize = 1024;
 
 /// What a pool does with new clients.
 #[derive(Clone, Copy, Debug)]
@@ -77,6 +83,8 @@ pub struct Shared {
     clients_max: AtomicU64,
     /// A client was refused since the last look.
     refused: AtomicBool,
+    /// Hosts whose clients were told of in the log to speak memcached's binary protocol.
+    binary: Mutex<HashSet<Option<IpAddr>>>,
 }
 
 impl Shared {
@@ -88,12 +96,21 @@ impl Shared {
             clients: std::iter::repeat_with(AtomicU64::default).take(workers).collect(),
             clients_max: AtomicU64::new(clients_max),
             refused: AtomicBool::new(false),
+            binary: Mutex::default(),
         })
     }
 
     /// Changes how many clients fit.
     pub fn limit_clients(&self, clients_max: u64) {
         self.clients_max.store(clients_max, Ordering::Relaxed);
+    }
+
+    /// Whether an event has to be logged: all but the binary protocol from a host known for it, which tries again and
+    /// again.
+    pub(super) fn is_news(&self, event: &Event) -> bool {
+        let Event::BinaryProtocol { peer, .. } = event else { return true };
+        let Ok(mut hosts) = self.binary.lock() else { return true };
+        hosts.len() < BINARY_HOSTS_MAX && hosts.insert(peer.map(|peer| peer.ip()))
     }
 
     /// How many workers there are.
