@@ -66,7 +66,7 @@ const MSEC: &str = "milliseconds";
 const BOOL: &str = "true or false";
 
 /// Keys of a pool, in the order of the manual.
-pub const POOL: [Key<Pool>; 23] = [
+pub const POOL: &[Key<Pool>] = &[
     Key {
         name: "listen",
         takes: "HOST:PORT, [IPV6]:PORT or /PATH [PERMISSIONS]",
@@ -292,6 +292,24 @@ pub const POOL: [Key<Pool>; 23] = [
         show: |pool| bare(cross_shard_name(pool.cross_shard)),
     },
     Key {
+        name: "allow_flush",
+        takes: BOOL,
+        default: "false",
+        since: Since::Nutcracker,
+        doc: "Memcached pools: whether `flush_all` empties every server of the pool; otherwise it is refused.",
+        set: |pool, text, _| boolean(text).map(|on| pool.allow_flush = on),
+        show: |pool| bare(pool.allow_flush),
+    },
+    Key {
+        name: "max_item_size",
+        takes: "bytes (k, m, g)",
+        default: "0",
+        since: Since::Nutcracker,
+        doc: "Memcached pools: a longer value is refused with `SERVER_ERROR object too large for cache` before it is sent to a server. 0 leaves that to the server.",
+        set: |pool, text, _| value::bytes(text).map(|bytes| pool.item_bytes_max = bytes),
+        show: |pool| bare(value::show_bytes(pool.item_bytes_max)),
+    },
+    Key {
         name: SERVERS,
         takes: "list of HOST:PORT:WEIGHT [NAME] or /PATH:WEIGHT [NAME]",
         default: "",
@@ -334,7 +352,7 @@ fn hash_tag(text: &str) -> Result<HashTag, Problem> {
 }
 
 /// Keys of `global:`, in the order of the manual.
-pub const GLOBAL_KEYS: [Key<Global>; 13] = [
+pub const GLOBAL_KEYS: &[Key<Global>] = &[
     Key {
         name: "workers",
         takes: "number or auto",

@@ -409,6 +409,8 @@ impl Pool {
             server_failure_limit: 2,
             on_eject: OnEject::Rehash,
             cross_shard: CrossShard::FirstKey,
+            allow_flush: false,
+            item_bytes_max: 0,
             servers: Vec::new(),
         }
     }

@@ -16,11 +16,11 @@ mod newcomers;
 mod proxy_header;
 mod report;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{self, IoSlice};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use engine::counters::Counts;
@@ -49,6 +49,8 @@ fn words_of_refusal(protocol: Protocol) -> &'static [u8] {
         Protocol::Memcached => MAX_CLIENTS_MEMCACHED,
     }
 }
+/// Hosts remembered to speak memcached's binary protocol; further ones are not logged.
+const BINARY_HOSTS_MAX: usize = 1024;
 
 /// A listener that a worker accepts from.
 #[derive(Debug)]
@@ -113,6 +115,8 @@ pub struct Shared {
     clients_max: u64,
     /// A client was refused since the last look.
     refused: AtomicBool,
+    /// Hosts whose clients were told of in the log to speak memcached's binary protocol.
+    binary: Mutex<HashSet<Option<IpAddr>>>,
 }
 
 impl Shared {
@@ -127,7 +131,16 @@ impl Shared {
             admissions,
             clients_max,
             refused: AtomicBool::new(false),
+            binary: Mutex::default(),
         })
+    }
+
+    /// Whether an event has to be logged: all but the binary protocol from a host known for it, which tries again and
+    /// again.
+    fn is_news(&self, event: &Event) -> bool {
+        let Event::BinaryProtocol { peer, .. } = event else { return true };
+        let Ok(mut hosts) = self.binary.lock() else { return true };
+        hosts.len() < BINARY_HOSTS_MAX && hosts.insert(peer.map(|peer| peer.ip()))
     }
 
     /// Clients that worker `worker` serves.
@@ -324,7 +337,9 @@ impl WorkerCore {
         let mut events = std::mem::take(&mut self.events);
         self.engine.take_events(&mut events);
         for event in &events {
-            report::log(event, &self.topology);
+            if self.shared.is_news(event) {
+                report::log(event, &self.topology);
+            }
             if event.concerns_siblings() {
                 let siblings = self.shared.mailboxes.get().into_iter().flatten().enumerate();
                 for (_, mailbox) in siblings.filter(|(i, _)| *i != self.index) {

@@ -67,6 +67,14 @@ pub(super) fn log(event: &Event, topology: &Topology) {
             let hint = if reason == Reason::EmptyRequest.text() { HINT } else { "" };
             log::warn!("close {} in pool '{}': {reason}{hint}", c(peer), pool_at(pool).name);
         }
+        Event::BinaryProtocol { pool, peer } => {
+            log::warn!(
+                "close {} in pool '{}': it speaks memcached's binary protocol, which is not served; \
+                 switch the client to the text protocol",
+                c(peer),
+                pool_at(pool).name
+            );
+        }
         Event::IncompleteRequest { pool, peer, bytes } => {
             log::warn!(
                 "eof {} in pool '{}' discarding incomplete req len {bytes}",
