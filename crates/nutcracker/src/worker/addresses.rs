@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Entries kept allocated while there is no client.
@@ -13,7 +14,7 @@ const ENTRIES_KEPT: usize = 64;
 #[derive(Debug, Default)]
 pub struct Addresses {
     /// 0 for any number.
-    max: u32,
+    max: AtomicU32,
     clients: Mutex<HashMap<IpAddr, u32>>,
 }
 
@@ -37,22 +38,28 @@ impl Addresses {
     /// Admits up to `max` clients of an address at once, 0 for any number.
     #[must_use]
     pub fn new(max: u32) -> Arc<Addresses> {
-        Arc::new(Addresses { max, clients: Mutex::default() })
+        Arc::new(Addresses { max: max.into(), clients: Mutex::default() })
     }
 
     /// Clients of an address at once, 0 for any number.
     pub(super) fn max(&self) -> u32 {
-        self.max
+        self.max.load(Ordering::Relaxed)
+    }
+
+    /// Changes the limit for clients to come. Those that came while there was none stay uncounted.
+    pub fn set_max(&self, max: u32) {
+        self.max.store(max, Ordering::Relaxed);
     }
 
     /// A place for a client from `ip`, which is [`canonical`]; none is needed where there is no limit.
     pub(super) fn admit(self: &Arc<Addresses>, ip: IpAddr) -> Result<Option<Place>, Full> {
-        if self.max == 0 {
+        let max = self.max();
+        if max == 0 {
             return Ok(None);
         }
         let mut clients = self.lock();
         let count = clients.entry(ip).or_default();
-        if *count >= self.max {
+        if *count >= max {
             return Err(Full);
         }
         *count += 1;
@@ -101,6 +108,17 @@ mod tests {
         assert_eq!(addresses.admit(ip("10.0.0.1")).unwrap_err(), Full);
         let _other = place(&addresses, "10.0.0.2");
         drop(first);
+        let _third = place(&addresses, "10.0.0.1");
+        assert_eq!(addresses.admit(ip("10.0.0.1")).unwrap_err(), Full);
+    }
+
+    #[test]
+    fn a_new_limit_counts_the_clients_that_are_there() {
+        let addresses = Addresses::new(2);
+        let _places = [place(&addresses, "10.0.0.1"), place(&addresses, "10.0.0.1")];
+        addresses.set_max(1);
+        assert_eq!(addresses.admit(ip("10.0.0.1")).unwrap_err(), Full);
+        addresses.set_max(3);
         let _third = place(&addresses, "10.0.0.1");
         assert_eq!(addresses.admit(ip("10.0.0.1")).unwrap_err(), Full);
     }

@@ -49,6 +49,7 @@ fn words_of_refusal(protocol: Protocol) -> &'static [u8] {
         Protocol::Memcached => MAX_CLIENTS_MEMCACHED,
     }
 }
+
 /// Hosts remembered to speak memcached's binary protocol; further ones are not logged.
 const BINARY_HOSTS_MAX: usize = 1024;
 
