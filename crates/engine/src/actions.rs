@@ -90,7 +90,7 @@ pub enum Event {
         /// Without an outcome the next trial begins here, monotonic µs.
         until: u64,
     },
-    /// An ejected server failed again when it was tried.
+    /// An ejected server failed again when it was tried or probed.
     StillDown {
         /// Pool index.
         pool: u32,
@@ -98,6 +98,8 @@ pub enum Event {
         server: u32,
         /// When it is tried again, monotonic µs.
         retry_at: u64,
+        /// How it failed.
+        reason: Text,
     },
     /// An ejected server proved that it serves again; other workers send to it, too.
     Readmitted {

@@ -240,8 +240,15 @@ impl Engine {
         self.stop_reading(c, Ending::ByClient);
     }
 
-    /// Nothing more is read from `c`; it closes when all is answered and written.
+    /// Nothing more is read from `c`; it closes when all is answered and written, which may be now.
     pub(crate) fn stop_reading(&mut self, c: u32, ending: Ending) {
+        self.end_requests(c, ending);
+        self.close_if_done(c);
+    }
+
+    /// The same, but `c` stays until [`Engine::close_if_done`]: for what happens in the middle of its bytes and may
+    /// leave it without anything to wait for.
+    pub(crate) fn end_requests(&mut self, c: u32, ending: Ending) {
         let client = &mut self.clients[c as usize];
         if !matches!(client.reading, Reading::Closing(_)) {
             client.reading = Reading::Closing(ending);
@@ -249,11 +256,10 @@ impl Engine {
         if let Some(partial) = client.partial.take() {
             self.recycle_partial(partial);
         }
-        self.close_if_done(c);
     }
 
     /// Closes a closing client that is owed nothing more.
-    fn close_if_done(&mut self, c: u32) {
+    pub(crate) fn close_if_done(&mut self, c: u32) {
         let client = &self.clients[c as usize];
         let Reading::Closing(ending) = client.reading else { return };
         if client.head == NONE && client.output.is_empty() {

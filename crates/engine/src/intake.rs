@@ -66,7 +66,11 @@ impl Engine {
         }
         match self.clients[c as usize].reading {
             Reading::Paused => Flow::Pause,
-            Reading::Open | Reading::Closing(_) => Flow::Continue,
+            Reading::Open => Flow::Continue,
+            Reading::Closing(_) => {
+                self.close_if_done(c);
+                Flow::Continue
+            }
         }
     }
 
@@ -275,6 +279,7 @@ impl Engine {
             if client.reading != Reading::Paused {
                 self.actions.resume.push(client.slot);
             }
+            self.close_if_done(c);
         }
         resumed.append(&mut self.resumed);
         self.resumed = resumed;

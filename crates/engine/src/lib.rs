@@ -117,6 +117,8 @@ pub struct Engine {
     pace: Pace,
     /// No timeout can pass before this moment, µs; `u64::MAX` for none.
     deadline: u64,
+    /// No probe is due before this moment, µs; `u64::MAX` for none.
+    probe_at: u64,
     last_client_id: u64,
     client_id_first: u64,
     client_id_step: u64,
@@ -173,6 +175,12 @@ impl Random {
         self.0 ^= self.0 >> 27;
         (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 32) as u32
     }
+
+    /// `value`, give or take a tenth.
+    fn near(&mut self, value: u64) -> u64 {
+        let spread = (u128::from(value / 5) * u128::from(self.next())) >> 32;
+        value - value / 10 + spread as u64
+    }
 }
 
 impl Engine {
@@ -197,6 +205,7 @@ impl Engine {
             random: Random(identity.seed | 1),
             pace: Pace::default(),
             deadline: u64::MAX,
+            probe_at: u64::MAX,
             last_client_id: 0,
             client_id_first: u64::from(identity.worker),
             client_id_step: u64::from(identity.workers),
@@ -268,6 +277,7 @@ impl Engine {
     /// End of a turn: timeouts, the earlier bytes of clients that may be read again, and replies held long enough.
     pub fn turn(&mut self, now: Now) {
         self.expire(now);
+        self.probe_ejected(now);
         self.serve_resumed(now);
         self.release_held(now);
         if !self.remnants.is_empty() {
@@ -294,7 +304,7 @@ impl Engine {
         if !self.resumed.is_empty() || self.is_holding() {
             return Some(0);
         }
-        let due = self.deadline.min(self.remnants_due);
+        let due = self.deadline.min(self.remnants_due).min(self.probe_at);
         (due != u64::MAX).then_some(due)
     }
 

@@ -19,6 +19,7 @@ use crate::buffer::Output;
 use crate::health::{Failure, Relief};
 use crate::message::Message;
 use crate::pipeline::NONE;
+use crate::probe;
 use crate::reply::{self, fault};
 use crate::scan::{ReplyScan, ReplyScanner};
 use crate::silence::Silence;
@@ -73,6 +74,8 @@ enum Phase {
 enum Step {
     Auth,
     Select,
+    /// What tells whether the server is back.
+    Probe,
 }
 
 /// One connection to a server.
@@ -82,7 +85,7 @@ pub(crate) struct Link {
     /// Index of its pool and of its server within the pool.
     pub(crate) pool: u32,
     pub(crate) server: u32,
-    /// Which of the `server_connections` it is.
+    /// Which of the `server_connections` it is, [`NONE`] while it is a probe.
     pub(crate) lane: u32,
     protocol: Protocol,
     phase: Phase,
@@ -153,6 +156,13 @@ impl Engine {
 
     /// Starts to connect one lane of a server.
     pub(crate) fn open_link(&mut self, pool: u32, server: u32, lane: u32, now: Now) -> u32 {
+        let l = self.dial(pool, server, lane, now);
+        self.pools[pool as usize].servers[server as usize].links[lane as usize] = l;
+        l
+    }
+
+    /// Starts to connect to a server, as a probe if `lane` is [`NONE`].
+    pub(crate) fn dial(&mut self, pool: u32, server: u32, lane: u32, now: Now) -> u32 {
         let l = self.links.vacant_key() as u32;
         let slot = self.slots.assign(Owner::Link(l));
         let protocol = self.pools[pool as usize].pool.protocol;
@@ -180,12 +190,20 @@ impl Engine {
             late_since: None,
             dirty: false,
         });
-        self.pools[pool as usize].servers[server as usize].links[lane as usize] = l;
         self.counts.total_connections.add(1);
         self.counts.curr_connections.add(1);
         self.actions.connect.push((slot, pool, server));
-        self.expect_by_timeout(pool, now);
+        if let Some(limit_us) = self.time_limit_us(l) {
+            self.deadline = self.deadline.min(now.mono_us + limit_us);
+        }
         l
+    }
+
+    /// How long connecting and replies on `l` may take, `None` for ever.
+    fn time_limit_us(&self, l: u32) -> Option<u64> {
+        let link = &self.links[l as usize];
+        let state = &self.pools[link.pool as usize];
+        if link.is_probe() { Some(state.patience_us()) } else { state.timeout_us }
     }
 
     /// Lowers the next deadline to one timeout of `pool` from now.
@@ -238,13 +256,12 @@ impl Engine {
         let state = &mut self.pools[link.pool as usize];
         state.servers[link.server as usize].counts.server_connections.add(1);
         let pool = &state.pool;
-        let steps: &[Step] = match (&pool.redis_auth, pool.redis_db) {
-            _ if pool.protocol == Protocol::Memcached => &[],
-            (None, 0) => &[],
-            (Some(_), 0) => &[Step::Auth],
-            (None, _) => &[Step::Select],
-            (Some(_), _) => &[Step::Auth, Step::Select],
-        };
+        let has_state = pool.protocol == Protocol::Redis;
+        let steps = steps(
+            has_state && pool.redis_auth.is_some(),
+            has_state && pool.redis_db != 0,
+            link.is_probe(),
+        );
         if steps.is_empty() {
             self.link_ready(l);
             return;
@@ -261,6 +278,7 @@ impl Engine {
                 Step::Select => {
                     push_command(&mut command, b"SELECT", pool.redis_db.to_string().as_bytes());
                 }
+                Step::Probe => command.extend_from_slice(probe::question(pool.protocol)),
             }
             output.push(&command, &mut self.buffers);
         }
@@ -269,7 +287,7 @@ impl Engine {
     }
 
     /// Requests may flow.
-    fn link_ready(&mut self, l: u32) {
+    pub(crate) fn link_ready(&mut self, l: u32) {
         let link = &mut self.links[l as usize];
         link.phase = Phase::Ready;
         self.pools[link.pool as usize].servers[link.server as usize].health.note_connected();
@@ -460,7 +478,7 @@ impl Engine {
         }
     }
 
-    /// A reply to AUTH or SELECT.
+    /// A reply to AUTH, SELECT or the question of a probe.
     fn handshake_reply(&mut self, l: u32, reply: Message<'_>, now: Now) -> bool {
         let link = &mut self.links[l as usize];
         let (pool, server) = (link.pool, link.server);
@@ -478,6 +496,9 @@ impl Engine {
             self.break_link(l, Break::Fault(fault::INVALID_ARGUMENT), now);
             return false;
         };
+        if *step == Step::Probe {
+            return self.probe_reply(l, reply, now);
+        }
         let done = rest.is_empty();
         let needless = *step == Step::Auth && has_no_password(reply.bytes());
         if needless {
@@ -487,7 +508,7 @@ impl Engine {
             let words = Text::new(reply.bytes().trim_ascii_end());
             let (step, text) = match step {
                 Step::Auth => ("AUTH", fault::AUTH_REFUSED),
-                Step::Select => ("SELECT", fault::SELECT_REFUSED),
+                Step::Select | Step::Probe => ("SELECT", fault::SELECT_REFUSED),
             };
             self.events.push(Event::HandshakeRefused { pool, server, step, reply: words });
             reply.discard(&mut self.buffers);
@@ -514,8 +535,10 @@ impl Engine {
         let mut link = self.links.remove(l as usize);
         let (pool, server) = (link.pool, link.server);
         self.slots.release(link.slot);
-        let state = &mut self.pools[pool as usize];
-        state.servers[server as usize].links[link.lane as usize] = NONE;
+        if !link.is_probe() {
+            let server = &mut self.pools[pool as usize].servers[server as usize];
+            server.links[link.lane as usize] = NONE;
+        }
         self.count_ended(&link, cause);
         let text = match cause {
             Break::Eof => fault::UNKNOWN,
@@ -528,7 +551,9 @@ impl Engine {
         let done = cause == Break::Retired && requests == 0;
         let idle_close =
             established && link.fifo.is_empty() && cause != Break::Fault(fault::INVALID_ARGUMENT);
-        if !idle_close && !done {
+        if link.is_probe() {
+            self.end_probe(pool, server, cause, text, now);
+        } else if !idle_close && !done {
             self.events.push(Event::LinkBroken { pool, server, text, requests });
             if !matches!(cause, Break::Silent | Break::Retired) {
                 let (opened, opened_at) = (link.opened, link.opened_at);
@@ -554,6 +579,7 @@ impl Engine {
         self.counts.curr_connections.sub(1);
         let counts = &self.pools[link.pool as usize].servers[link.server as usize].counts;
         match cause {
+            _ if link.is_probe() => {}
             Break::Eof => counts.server_eof.add(1),
             Break::Fault(fault::TIMED_OUT) | Break::Silent | Break::Stale | Break::Retired => {}
             Break::Fault(_) => counts.server_err.add(1),
@@ -599,10 +625,7 @@ impl Engine {
         expiring.clear();
         expiring.extend(self.links.iter().map(|(l, _)| l as u32));
         for &l in &expiring {
-            let Some(timeout_us) = self.pools[self.links[l as usize].pool as usize].timeout_us
-            else {
-                continue;
-            };
+            let Some(timeout_us) = self.time_limit_us(l) else { continue };
             if let Some(deadline) = self.expire_link(l, timeout_us, now) {
                 self.deadline = self.deadline.min(deadline);
             }
@@ -618,7 +641,9 @@ impl Engine {
             if deadline > now.mono_us {
                 return Some(deadline);
             }
-            self.count_timeout(link.pool, link.server);
+            if !link.is_probe() {
+                self.count_timeout(link.pool, link.server);
+            }
             self.break_link(l, Break::Fault(fault::TIMED_OUT), now);
             return None;
         }
@@ -667,6 +692,11 @@ impl Engine {
 }
 
 impl Link {
+    /// Whether it is there to see whether the server is back; requests do not use it.
+    pub(crate) fn is_probe(&self) -> bool {
+        self.lane == NONE
+    }
+
     /// Whether it is established and owes nothing.
     pub(crate) fn is_idle(&self) -> bool {
         matches!(self.phase, Phase::Ready) && self.fifo.is_empty()
@@ -726,6 +756,21 @@ enum Taken {
     Doubtful,
     /// Of none.
     Stray,
+}
+
+/// What a connection begins with.
+fn steps(auth: bool, select: bool, probe: bool) -> &'static [Step] {
+    use Step::{Auth, Probe, Select};
+    match (auth, select, probe) {
+        (false, false, false) => &[],
+        (true, false, false) => &[Auth],
+        (false, true, false) => &[Select],
+        (true, true, false) => &[Auth, Select],
+        (false, false, true) => &[Probe],
+        (true, false, true) => &[Auth, Probe],
+        (false, true, true) => &[Select, Probe],
+        (true, true, true) => &[Auth, Select, Probe],
+    }
 }
 
 /// `*2 <name> <argument>`.

@@ -60,7 +60,7 @@ impl Engine {
     /// Answers a command that concerns the proxy alone.
     fn answer_memcached(&mut self, c: u32, local: Local, parsed: &Request, words: usize) {
         match local {
-            Local::Quit => self.stop_reading(c, Ending::ByClient),
+            Local::Quit => self.end_requests(c, Ending::ByClient),
             Local::NoOp => self.answer(c, reply::META_NO_OP),
             Local::Verbosity if matches!(parsed.silence, Silence::NoReply(_)) => {}
             Local::Verbosity => self.answer(c, reply::MEMCACHED_OK),

@@ -8,7 +8,7 @@ use crate::actions::Event;
 use crate::counters::{CountedPool, PoolCounts, ServerCounts};
 use crate::health::{Failure, Health};
 use crate::pipeline::NONE;
-use crate::topology::{OnEject, Pool};
+use crate::topology::Pool;
 use crate::{Engine, Now};
 
 /// One pool as one worker sees it.
@@ -76,8 +76,8 @@ impl PoolState {
     }
 
     /// Whether the keys of an ejected server go to the others.
-    fn rehashes(&self) -> bool {
-        self.pool.ejection.is_none_or(|ejection| ejection.on_eject == OnEject::Rehash)
+    pub(crate) fn rehashes(&self) -> bool {
+        self.pool.ejection.is_none_or(|ejection| !ejection.keeps_keys())
     }
 
     /// Whether any of its servers is out of the ring.
@@ -115,17 +115,18 @@ impl Engine {
             servers.iter().filter(|server| server.health.is_ejected()).count()
         };
         let before = ejected(&state.servers);
-        let live: Vec<bool> = state
-            .servers
-            .iter_mut()
-            .map(|server| server.health.restore_if_due(now.mono_us))
-            .collect();
+        let by_time = state.pool.ejection.is_none_or(|ejection| ejection.returns_by_time());
+        let is_live = |server: &mut ServerState| match by_time {
+            true => server.health.restore_if_due(now.mono_us),
+            false => !server.health.is_ejected(),
+        };
+        let live: Vec<bool> = state.servers.iter_mut().map(is_live).collect();
         state.is_dead = !live.contains(&true);
         if !state.is_dead {
             state.sharder.rebuild(&live);
         }
-        state.next_rebuild =
-            state.servers.iter().filter_map(|server| server.health.retry_at()).min();
+        let due = state.servers.iter().filter_map(|server| server.health.retry_at());
+        state.next_rebuild = if by_time { due.min() } else { None };
         let restored = before.saturating_sub(ejected(&state.servers)) as u32;
         if restored > 0 {
             self.events.push(Event::Restored { pool, servers: restored });
@@ -144,15 +145,16 @@ impl Engine {
             return;
         }
         let Some(ejection) = state.pool.ejection else { return };
-        if ejection.on_eject != OnEject::Rehash && health.is_ejected() {
-            return self.fail_trial(pool, server, now);
+        if health.is_ejected() && !ejection.returns_by_time() {
+            return self.fail_trial(pool, server, failure.reason(), now);
         }
         if !health.is_over(&ejection) {
             let since = failure.since(now.mono_us);
             self.events.push(Event::Failed { pool, server, since });
             return;
         }
-        let retry_at = now.mono_us + ejection.retry_timeout.as_micros() as u64;
+        let retry_at = now.mono_us + self.retry_pause(&ejection);
+        let state = &mut self.pools[pool as usize];
         state.counts.server_ejects.add(1);
         state.servers[server as usize].counts.server_ejected_at.set(now.wall_us);
         self.events.push(Event::Ejected { pool, server, retry_at });
@@ -162,7 +164,10 @@ impl Engine {
     fn eject(&mut self, pool: u32, server: u32, retry_at: u64, now: Now) {
         let state = &mut self.pools[pool as usize];
         state.servers[server as usize].health.eject_until(retry_at);
-        if state.rehashes() {
+        if state.pool.ejection.is_some_and(|ejection| ejection.probe) {
+            self.probe_at = self.probe_at.min(retry_at);
+        }
+        if self.pools[pool as usize].rehashes() {
             self.rebuild(pool, now);
         }
     }
@@ -188,6 +193,7 @@ impl Engine {
                 let Some(health) = self.health_of(pool, server) else { return };
                 if !health.is_ejected() {
                     health.note_outage(now.mono_us, event);
+                    let retry_at = self.own_retry_at(pool, retry_at, now);
                     self.eject(pool, server, retry_at, now);
                 }
             }

@@ -114,6 +114,7 @@ impl Engine {
         self.events.clear();
         self.limits = topology.limits;
         self.counts = Arc::clone(&counts.worker);
+        self.stop_probes(now);
         let Succession { fates, fresh, .. } = self.succeed(topology, counts, now);
         self.move_links(&fates);
         self.move_clients(&fates);

@@ -56,6 +56,20 @@ pub struct Ejection {
     pub retry_timeout: Duration,
     /// What becomes of its keys meanwhile.
     pub on_eject: OnEject,
+    /// Whether it returns only after it has answered a probe, instead of when its time has come.
+    pub probe: bool,
+}
+
+impl Ejection {
+    /// Whether an ejected server returns when its time has come and a request asks, as in 0.5.
+    pub(crate) fn returns_by_time(&self) -> bool {
+        self.on_eject == OnEject::Rehash && !self.probe
+    }
+
+    /// Whether the keys of an ejected server stay where they are.
+    pub(crate) fn keeps_keys(&self) -> bool {
+        self.on_eject != OnEject::Rehash
+    }
 }
 
 impl Default for Ejection {
@@ -64,6 +78,7 @@ impl Default for Ejection {
             failure_limit: 2,
             retry_timeout: Duration::from_secs(30),
             on_eject: OnEject::Rehash,
+            probe: false,
         }
     }
 }

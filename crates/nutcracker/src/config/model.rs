@@ -201,6 +201,7 @@ impl Pool {
         let ejection = self.auto_eject_hosts.then_some(Ejection {
             failure_limit: self.server_failure_limit,
             retry_timeout: self.server_retry_timeout,
+            probe: false,
             on_eject: self.on_eject,
         });
         topology::Pool {

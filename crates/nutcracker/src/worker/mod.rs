@@ -19,7 +19,7 @@ mod report;
 use std::collections::{HashMap, HashSet};
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -95,6 +95,8 @@ pub enum Message {
     Sibling(Event),
     /// The addresses of a server's host.
     Resolved(Resolved),
+    /// Show that this worker is not stuck, by adding one.
+    RollCall(Arc<AtomicUsize>),
     /// Stop accepting, answer what is in flight, end; at this monotonic time at the latest, µs.
     Drain {
         /// End of the patience.
@@ -476,6 +478,9 @@ impl Core for WorkerCore {
                         self.engine.failed(slot, engine::fault::HOST_IS_DOWN, now(at));
                     }
                 }
+            }
+            Message::RollCall(answers) => {
+                answers.fetch_add(1, Ordering::Relaxed);
             }
             Message::Drain { until_us } => {
                 self.draining_until_us = Some(until_us);

@@ -58,3 +58,12 @@ fn hear(rig: &mut Rig, event: &Event) {
     rig.worker.engine.heed(event, now);
     rig.settle();
 }
+
+/// When an ejected server is tried again, for each failure since the last look.
+fn still_down(events: &[Event]) -> Vec<u64> {
+    let retry_at = |event: &Event| match event {
+        Event::StillDown { retry_at, .. } => Some(*retry_at),
+        _ => None,
+    };
+    events.iter().filter_map(retry_at).collect()
+}
