@@ -7,7 +7,7 @@ use proto::memcached::{self, binary};
 use proto::resp::{Malformed, Reason, inline};
 use proto::{Span, resp};
 
-use crate::actions::{Event, Flow};
+use crate::actions::{Event, Flow, Text};
 use crate::client::{Ending, Reading};
 use crate::message::Message;
 use crate::scan::{Kind, Odd, RequestScanner, Scan};
@@ -145,7 +145,7 @@ impl Engine {
             }
             Odd::Resp(malformed) => self.refuse(c, malformed),
             Odd::Refused { len, swallow, refusal, is_silent } => {
-                self.refuse_memcached(c, refusal, is_silent);
+                self.refuse_memcached(c, &bytes[..len], refusal, is_silent);
                 self.clients[c as usize].discard = swallow;
                 self.pause_if_full(c);
                 return len;
@@ -309,7 +309,20 @@ impl Engine {
     }
 
     /// A memcached request that is not forwarded although its end is known.
-    fn refuse_memcached(&mut self, c: u32, refusal: memcached::Refusal, is_silent: bool) {
+    fn refuse_memcached(
+        &mut self,
+        c: u32,
+        request: &[u8],
+        refusal: memcached::Refusal,
+        is_silent: bool,
+    ) {
+        if refusal == memcached::Refusal::UnknownCommand {
+            let client = &self.clients[c as usize];
+            let (pool, peer) = (client.pool, client.peer());
+            let mut words = request.split(|byte| matches!(byte, b' ' | b'\r' | b'\n'));
+            let command = Text::new(words.next().unwrap_or_default());
+            self.events.push(Event::UnknownCommand { pool, peer, command });
+        }
         if !is_silent {
             self.answer(c, refusal.text().as_bytes());
         }

@@ -261,6 +261,22 @@ fn a_header_that_nobody_asked_for_is_an_error_with_a_hint() {
         &proxy,
         &format!("close c '127.0.0.1:{port}' in pool 'alpha': Protocol error: empty request{hint}"),
     );
+    let memcached = Proxy::start(Pool::redis(&["127.0.0.1:1"]).set("redis", false));
+    for (command, header) in [
+        ("PROXY", text_header(address("203.0.113.7:1"))),
+        ("", binary_header(address("203.0.113.7:1"), b"")),
+    ] {
+        let mut client = memcached.client();
+        client.send(&header);
+        client.expect(b"ERROR\r\n");
+        let port = client.local_port();
+        await_log(
+            &memcached,
+            &format!(
+                "unsupported command '{command}' in pool 'alpha' from c '127.0.0.1:{port}'{hint}"
+            ),
+        );
+    }
     assert!(!proxy.log().contains("203.0.113.7:1'"), "it is not believed:\n{}", proxy.log());
 }
 
