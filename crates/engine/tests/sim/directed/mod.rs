@@ -8,6 +8,7 @@ mod fragments;
 mod local_commands;
 mod on_eject;
 mod pressure;
+mod probing;
 mod timeouts;
 
 use std::time::Duration;
