@@ -169,6 +169,13 @@ pub enum Event {
         /// What was wrong.
         reason: &'static str,
     },
+    /// A client spoke memcached's binary protocol and was closed.
+    BinaryProtocol {
+        /// Pool index.
+        pool: u32,
+        /// The client, if it has an address.
+        peer: Option<SocketAddr>,
+    },
     /// A client ended its connection in the middle of a request.
     IncompleteRequest {
         /// Pool index.
@@ -178,6 +185,20 @@ pub enum Event {
         /// Bytes discarded.
         bytes: u32,
     },
+}
+
+impl Event {
+    /// Pool and server of an event that workers tell each other.
+    pub(crate) fn server_mut(&mut self) -> Option<(&mut u32, &mut u32)> {
+        match self {
+            Event::Failed { pool, server, .. }
+            | Event::Replied { pool, server }
+            | Event::Ejected { pool, server, .. }
+            | Event::Trial { pool, server, .. }
+            | Event::Readmitted { pool, server } => Some((pool, server)),
+            _ => None,
+        }
+    }
 }
 
 /// A short piece of a peer's text, kept without an allocation. Cut at 64 bytes, control bytes replaced.

@@ -115,6 +115,9 @@ impl Output {
 
     /// Appends a copy of `bytes`.
     pub(crate) fn push(&mut self, bytes: &[u8], buffers: &mut Buffers) {
+        if bytes.is_empty() {
+            return;
+        }
         self.tail_for(bytes.len(), buffers).extend_from_slice(bytes);
         self.len += bytes.len();
     }

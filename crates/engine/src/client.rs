@@ -1,4 +1,4 @@
-//! A client connection: bytes in, requests out, and the rules for when it is read and when it is closed.
+//! A client connection: what it holds, when it is read and when it is closed.
 //!
 //! ```text
 //!             request read                 reply released, output written
@@ -11,21 +11,13 @@
 
 use core::net::SocketAddr;
 
-use proto::Span;
-use proto::resp::inline;
-use proto::resp::request::{RequestScanner, Scan};
-use proto::resp::{Malformed, Reason};
-
-use crate::actions::{Close, Event, Flow, Owner, Slot};
+use crate::Engine;
+use crate::actions::{Close, Event, Owner, Slot};
 use crate::buffer::Output;
-use crate::message::Message;
+use crate::intake::Partial;
 use crate::peer::PeerAddress;
 use crate::pipeline::NONE;
-use crate::topology::{Limits, Protocol};
-use crate::{Engine, Now, reply};
-
-/// Bytes appended at a time to an unfinished request whose length is not known yet.
-const GATHER_STEP: usize = 4 << 10;
+use crate::topology::Limits;
 
 /// Unanswered requests that a new client may have. Every reply allows two more, so that the number of replies under way
 /// doubles with each round trip until their size is known.
@@ -59,15 +51,19 @@ pub(crate) struct Client {
     pub(crate) kept_bytes: usize,
     pub(crate) output: Output,
     /// An unfinished request, or what was read before a pause.
-    partial: Option<Box<Partial>>,
+    pub(crate) partial: Option<Box<Partial>>,
+    /// Bytes to discard before its next request: the body of a refused one.
+    pub(crate) discard: u64,
     pub(crate) session: Session,
-    reading: Reading,
+    pub(crate) reading: Reading,
+    /// Paused until all of its requests are answered.
+    pub(crate) settling: bool,
     /// In the list of connections to flush.
     dirty: bool,
     /// In the list of clients whose replies are held.
     pub(crate) held: bool,
     /// When it was read last, in buckets of the pace.
-    active: u32,
+    pub(crate) active: u32,
 }
 
 /// What commands changed on this connection.
@@ -80,12 +76,12 @@ pub(crate) struct Session {
     /// Set by CLIENT SETNAME.
     pub(crate) name: Option<Box<[u8]>>,
     /// Sent at least one request.
-    greeted: bool,
+    pub(crate) greeted: bool,
 }
 
 /// Whether bytes of this client are still served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reading {
+pub(crate) enum Reading {
     Open,
     /// Waits until replies have left.
     Paused,
@@ -100,14 +96,6 @@ pub(crate) enum Ending {
     ByClient,
     /// The proxy, because of what the client sent.
     ByFault,
-}
-
-/// The beginning of a request that has not arrived whole.
-#[derive(Debug, Default)]
-pub(crate) struct Partial {
-    bytes: Vec<u8>,
-    scanner: RequestScanner,
-    args: Vec<Span>,
 }
 
 impl Client {
@@ -127,8 +115,10 @@ impl Client {
             kept_bytes: 0,
             output: Output::default(),
             partial: None,
+            discard: 0,
             session: Session { id, ..Session::default() },
             reading: Reading::Open,
+            settling: false,
             dirty: false,
             held: false,
             active: 0,
@@ -198,260 +188,67 @@ impl Engine {
         }
     }
 
-    /// Bytes of client `c`.
-    pub(crate) fn client_received(&mut self, c: u32, bytes: &[u8], now: Now) -> Flow {
-        match self.clients[c as usize].reading {
-            Reading::Open => {}
-            Reading::Closing(_) => return Flow::Continue,
-            Reading::Paused => {
-                self.keep_more(c, bytes);
-                return Flow::Pause;
+    /// Ends the client of `slot` as one that did wrong: it gets what it is owed, then `words`, which may be none.
+    pub fn turn_away(&mut self, slot: Slot, words: &[u8]) {
+        if let Owner::Client(c) = self.slots.owner(slot) {
+            if !words.is_empty() {
+                self.answer(c, words);
             }
-        }
-        let client = &mut self.clients[c as usize];
-        client.active = self.pace.note_client(client.active, now);
-        let pool = client.pool;
-        if self.pools[pool as usize].pool.protocol == Protocol::Memcached {
-            self.answer(c, reply::MEMCACHED);
             self.stop_reading(c, Ending::ByFault);
-            return Flow::Continue;
         }
-        let used = match self.clients[c as usize].partial.take() {
-            Some(partial) => self.continue_partial(c, partial, bytes, now),
-            None => 0,
-        };
-        if used < bytes.len() {
-            self.serve(c, &bytes[used..], now);
-        }
-        match self.clients[c as usize].reading {
-            Reading::Paused => Flow::Pause,
-            Reading::Open | Reading::Closing(_) => Flow::Continue,
-        }
-    }
-
-    /// Serves the requests in `bytes`, which begin at the first byte of one, and keeps an unfinished rest.
-    fn serve(&mut self, c: u32, bytes: &[u8], now: Now) {
-        let mut args = std::mem::take(&mut self.scratch.args);
-        let mut at = 0;
-        while at < bytes.len() {
-            match self.clients[c as usize].reading {
-                Reading::Open => {}
-                Reading::Paused => {
-                    self.keep_partial(c, &bytes[at..], RequestScanner::default(), &[]);
-                    break;
-                }
-                Reading::Closing(_) => break,
-            }
-            args.clear();
-            let mut scanner = RequestScanner::default();
-            match scanner.scan(&bytes[at..], &mut args) {
-                Scan::Complete(len) => {
-                    self.request(c, Message::Lent(&bytes[at..at + len]), &args, now);
-                    at += len;
-                    self.pause_if_full(c);
-                }
-                Scan::Incomplete => {
-                    self.keep_partial(c, &bytes[at..], scanner, &args);
-                    break;
-                }
-                other => at += self.serve_odd(c, &bytes[at..], other, &mut args, now),
-            }
-        }
-        self.scratch.args = args;
-    }
-
-    /// Serves what is not a RESP array. Returns how many bytes it took.
-    fn serve_odd(
-        &mut self,
-        c: u32,
-        bytes: &[u8],
-        scan: Scan,
-        args: &mut Vec<Span>,
-        now: Now,
-    ) -> usize {
-        match scan {
-            Scan::Inline(len) => {
-                self.inline_request(c, &bytes[..len], args, now);
-                self.pause_if_full(c);
-                len
-            }
-            // `redis-cli --pipe` sends a blank line before its last command; where a first request should be, it is
-            // no Redis client that speaks.
-            Scan::Blank(len) if self.clients[c as usize].session.greeted => len,
-            Scan::Blank(_) => {
-                self.refuse(c, Malformed { offset: 0, reason: Reason::EmptyRequest });
-                bytes.len()
-            }
-            Scan::Malformed(malformed) => {
-                self.refuse(c, malformed);
-                bytes.len()
-            }
-            Scan::Complete(_) | Scan::Incomplete => bytes.len(),
-        }
-    }
-
-    /// Rewrites an inline request as an array and serves that.
-    fn inline_request(&mut self, c: u32, line: &[u8], args: &mut Vec<Span>, now: Now) {
-        let mut array = std::mem::take(&mut self.scratch.array);
-        array.clear();
-        args.clear();
-        match inline::encode(line, &mut array) {
-            Err(malformed) => self.refuse(c, malformed),
-            Ok(()) => match RequestScanner::default().scan(&array, args) {
-                Scan::Complete(_) => self.request(c, Message::Lent(&array), args, now),
-                Scan::Malformed(malformed) => self.refuse(c, malformed),
-                Scan::Incomplete | Scan::Inline(_) | Scan::Blank(_) => {}
-            },
-        }
-        self.scratch.array = array;
-    }
-
-    /// Serves one request, whoever owns its bytes.
-    fn request(&mut self, c: u32, request: Message<'_>, args: &[Span], now: Now) {
-        self.clients[c as usize].session.greeted = true;
-        self.pace.note_request();
-        self.route(c, request, args, now);
-    }
-
-    /// Feeds an unfinished request until it is whole. Returns how many of `bytes` belong to it.
-    fn continue_partial(
-        &mut self,
-        c: u32,
-        mut partial: Box<Partial>,
-        bytes: &[u8],
-        now: Now,
-    ) -> usize {
-        let mut used = 0;
-        while used < bytes.len() {
-            let before = partial.bytes.len();
-            let missing = partial.scanner.bytes_wanted().saturating_sub(before).max(GATHER_STEP);
-            let step = missing.min(bytes.len() - used);
-            self.buffers.append(&mut partial.bytes, &bytes[used..used + step]);
-            match partial.scanner.scan(&partial.bytes, &mut partial.args) {
-                Scan::Incomplete => used += step,
-                Scan::Complete(len) => {
-                    let args = std::mem::take(&mut partial.args);
-                    self.request(c, Message::gathered(&mut partial.bytes, len), &args, now);
-                    partial.args = args;
-                    self.recycle_partial(partial);
-                    self.pause_if_full(c);
-                    return used + len - before;
-                }
-                odd => {
-                    let len = partial.bytes.len();
-                    let gathered = std::mem::take(&mut partial.bytes);
-                    let taken = self.serve_odd(c, &gathered, odd, &mut partial.args, now);
-                    partial.bytes = gathered;
-                    self.recycle_partial(partial);
-                    return used + step - (len - taken);
-                }
-            }
-        }
-        if self.is_over_memory() {
-            self.recycle_partial(partial);
-            self.answer(c, reply::MEMORY);
-            self.stop_reading(c, Ending::ByFault);
-        } else {
-            self.clients[c as usize].partial = Some(partial);
-        }
-        used
-    }
-
-    /// Keeps the beginning of a request, or bytes read before a pause.
-    fn keep_partial(&mut self, c: u32, bytes: &[u8], scanner: RequestScanner, args: &[Span]) {
-        let mut partial = self.spare_partials.pop().unwrap_or_default();
-        self.buffers.append(&mut partial.bytes, bytes);
-        partial.scanner = scanner;
-        partial.args.extend_from_slice(args);
-        self.clients[c as usize].partial = Some(partial);
-    }
-
-    /// Keeps more bytes of a paused client.
-    fn keep_more(&mut self, c: u32, bytes: &[u8]) {
-        match self.clients[c as usize].partial.take() {
-            None => self.keep_partial(c, bytes, RequestScanner::default(), &[]),
-            Some(mut partial) => {
-                self.buffers.append(&mut partial.bytes, bytes);
-                self.clients[c as usize].partial = Some(partial);
-            }
-        }
-    }
-
-    fn recycle_partial(&mut self, mut partial: Box<Partial>) {
-        self.buffers.give(std::mem::take(&mut partial.bytes));
-        partial.args.clear();
-        if partial.args.capacity() <= Partial::ARGS_KEPT_MAX
-            && self.spare_partials.len() < Partial::SPARE_MAX
-        {
-            self.spare_partials.push(partial);
-        }
-    }
-
-    /// The client broke the framing: earlier replies, one error, then close.
-    fn refuse(&mut self, c: u32, malformed: Malformed) {
-        let client = &self.clients[c as usize];
-        let (pool, peer) = (client.pool, client.peer());
-        self.events.push(Event::Malformed { pool, peer, reason: malformed.reason.text() });
-        self.answer_with(c, |out| reply::protocol_error(&malformed, out));
-        self.stop_reading(c, Ending::ByFault);
     }
 
     /// Stops reading a client that has too much unanswered or unsent.
-    fn pause_if_full(&mut self, c: u32) {
+    pub(crate) fn pause_if_full(&mut self, c: u32) {
         let client = &mut self.clients[c as usize];
         if client.reading == Reading::Open && client.exceeds(&self.limits, 1) {
             client.reading = Reading::Paused;
         }
     }
 
-    /// Reads a paused client again once half of its backlog is gone.
-    pub(crate) fn resume_if_drained(&mut self, c: u32) {
+    /// Serves nothing more of a client before all it has asked is answered.
+    pub(crate) fn settle_client(&mut self, c: u32) {
         let client = &mut self.clients[c as usize];
-        if client.reading != Reading::Paused {
-            return;
-        }
-        if client.head == NONE && client.output.is_empty() || !client.exceeds(&self.limits, 2) {
-            client.reading = Reading::Open;
-            self.resumed.push(c);
+        if client.pending > 0 && !matches!(client.reading, Reading::Closing(_)) {
+            client.reading = Reading::Paused;
+            client.settling = true;
         }
     }
 
-    /// Serves what paused clients had sent before their pause. Runs once per phase: serving it may pause them again.
-    pub(crate) fn serve_resumed(&mut self, now: Now) {
-        let mut resumed = std::mem::take(&mut self.resumed);
-        for c in resumed.drain(..) {
-            let Some(client) = self.clients.get_mut(c as usize) else { continue };
-            if client.reading != Reading::Open {
-                continue;
-            }
-            if let Some(mut partial) = client.partial.take() {
-                let bytes = std::mem::take(&mut partial.bytes);
-                self.recycle_partial(partial);
-                self.serve(c, &bytes, now);
-                self.buffers.give(bytes);
-            }
-            let client = &self.clients[c as usize];
-            if client.reading != Reading::Paused {
-                self.actions.resume.push(client.slot);
-            }
+    /// Reads a paused client again once half of its backlog is gone.
+    pub(crate) fn resume_if_drained(&mut self, c: u32) {
+        let client = &mut self.clients[c as usize];
+        if client.reading != Reading::Paused || (client.settling && client.pending > 0) {
+            return;
         }
-        resumed.append(&mut self.resumed);
-        self.resumed = resumed;
+        client.settling = false;
+        if client.pending == 0 && client.output.is_empty() || !client.exceeds(&self.limits, 2) {
+            client.reading = Reading::Open;
+            self.resumed.push(c);
+        }
     }
 
     /// The client ended its side; it still gets every reply it is owed.
     pub(crate) fn client_ended(&mut self, c: u32) {
         let client = &self.clients[c as usize];
         if let Some(partial) = &client.partial {
-            let bytes = partial.bytes.len() as u32;
+            let bytes = partial.len() as u32;
             let (pool, peer) = (client.pool, client.peer());
             self.events.push(Event::IncompleteRequest { pool, peer, bytes });
+            self.explain_line_end(c);
         }
         self.stop_reading(c, Ending::ByClient);
     }
 
-    /// Nothing more is read from `c`; it closes when all is answered and written.
+    /// Nothing more is read from `c`; it closes when all is answered and written, which may be now.
     pub(crate) fn stop_reading(&mut self, c: u32, ending: Ending) {
+        self.end_requests(c, ending);
+        self.close_if_done(c);
+    }
+
+    /// The same, but `c` stays until [`Engine::close_if_done`]: for what happens in the middle of its bytes and may
+    /// leave it without anything to wait for.
+    pub(crate) fn end_requests(&mut self, c: u32, ending: Ending) {
         let client = &mut self.clients[c as usize];
         if !matches!(client.reading, Reading::Closing(_)) {
             client.reading = Reading::Closing(ending);
@@ -459,11 +256,10 @@ impl Engine {
         if let Some(partial) = client.partial.take() {
             self.recycle_partial(partial);
         }
-        self.close_if_done(c);
     }
 
     /// Closes a closing client that is owed nothing more.
-    fn close_if_done(&mut self, c: u32) {
+    pub(crate) fn close_if_done(&mut self, c: u32) {
         let client = &self.clients[c as usize];
         let Reading::Closing(ending) = client.reading else { return };
         if client.head == NONE && client.output.is_empty() {
@@ -484,7 +280,7 @@ impl Engine {
         self.forget_client(c, Ending::ByFault);
     }
 
-    fn forget_client(&mut self, c: u32, ending: Ending) {
+    pub(crate) fn forget_client(&mut self, c: u32, ending: Ending) {
         let mut client = self.clients.remove(c as usize);
         self.abandon(client.head);
         client.output.clear(&mut self.buffers);
@@ -526,11 +322,4 @@ impl Engine {
             self.stop_reading(c, Ending::ByClient);
         }
     }
-}
-
-impl Partial {
-    /// Unfinished requests whose memory is kept for the next ones.
-    const SPARE_MAX: usize = 64;
-    /// Argument lists up to this capacity are kept.
-    const ARGS_KEPT_MAX: usize = 64;
 }

@@ -1,9 +1,10 @@
 //! Commands over many keys, split into one fragment per shard and merged back into one reply.
 //!
-//! MGET answers in the order of its keys, DEL, UNLINK, TOUCH and EXISTS add up, MSET is OK when all of it is. When a part
-//! fails the client gets one error: the first real error line of a server, else the first cause with a name of the
+//! MGET and memcached's `get` answer in the order of their keys, DEL, UNLINK, TOUCH and EXISTS add up, MSET and
+//! `flush_all` are OK when all of it is. When a part fails the client gets one error: the first real error line of a server, else the first cause with a name of the
 //! shards without an answer. The other parts are executed all the same, as in twemproxy 0.5.
 
+use proto::memcached;
 use proto::resp::command::{self, Merge};
 use proto::resp::{encode, walk};
 use slab::Slab;
@@ -13,18 +14,40 @@ use crate::buffer::{Buffers, Output};
 use crate::message::Message;
 use crate::pipeline::NONE;
 use crate::reply::{self, fault};
+use crate::topology::Protocol;
 
 /// Splits whose memory is kept for the next ones, and how many keys one may have had to be kept.
 const SPARE_MAX: usize = 64;
 const KEYS_KEPT_MAX: usize = 4096;
 
+/// How the replies of parts become one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Resp(command::Split),
+    /// memcached: the values found, in the order of the keys.
+    Values,
+    /// memcached: OK when all are.
+    AllOk,
+}
+
+impl Kind {
+    fn protocol(self) -> Protocol {
+        match self {
+            Kind::Resp(_) => Protocol::Redis,
+            Kind::Values | Kind::AllOk => Protocol::Memcached,
+        }
+    }
+}
+
 /// A split command whose parts are under way.
 #[derive(Debug)]
 pub(crate) struct Split {
-    kind: command::Split,
+    kind: Kind,
     pub(crate) parts: Vec<Part>,
     /// For each key of the command, in order, the part it is in.
     pub(crate) order: Vec<u32>,
+    /// memcached: the keys, each behind its length.
+    pub(crate) keys: Vec<u8>,
     /// Parts not yet answered.
     open: u32,
     /// Of the integers received so far.
@@ -41,7 +64,7 @@ pub(crate) struct Part {
     /// Length of the fragment.
     pub(crate) bytes: usize,
     outcome: Outcome,
-    /// The reply of an MGET part, or the error line of any.
+    /// The reply of a part that has elements or values, or the error line of any.
     reply: Vec<u8>,
     /// Where the next element to merge begins.
     at: usize,
@@ -59,24 +82,28 @@ enum Outcome {
 }
 
 impl Split {
-    pub(crate) fn new(kind: command::Split) -> Split {
-        Split { kind, parts: Vec::new(), order: Vec::new(), open: 0, sum: 0 }
+    pub(crate) fn new(kind: Kind) -> Split {
+        Split { kind, parts: Vec::new(), order: Vec::new(), keys: Vec::new(), open: 0, sum: 0 }
     }
 
     /// Makes a used split ready for another command.
-    pub(crate) fn reuse(&mut self, kind: command::Split) {
+    pub(crate) fn reuse(&mut self, kind: Kind) {
         self.kind = kind;
         self.open = 0;
         self.sum = 0;
     }
 
-    pub(crate) fn is_complete(&self) -> bool {
-        self.open == 0
+    /// Whether it only reads, so that its keys may be missing.
+    pub(crate) fn is_read(&self) -> bool {
+        match self.kind {
+            Kind::Resp(kind) => kind.is_read(),
+            Kind::Values => true,
+            Kind::AllOk => false,
+        }
     }
 
-    /// Arguments that belong to a key beside itself.
-    pub(crate) fn values_per_key(&self) -> usize {
-        self.kind.values_per_key()
+    pub(crate) fn is_complete(&self) -> bool {
+        self.open == 0
     }
 
     /// All parts are formed and none is answered.
@@ -106,36 +133,20 @@ impl Split {
     fn take(&mut self, fragment: u32, reply: Message<'_>, buffers: &mut Buffers) {
         let part = &mut self.parts[fragment as usize];
         self.open -= 1;
-        let bytes = reply.bytes();
-        part.outcome = if walk::is_error(bytes) {
-            Outcome::Error
-        } else if self.kind.merge() == Merge::AggSum {
-            match walk::integer(bytes) {
-                Some(n) => {
-                    self.sum = self.sum.saturating_add(n);
-                    Outcome::Success
-                }
-                None => Outcome::Fault(fault::INVALID_ARGUMENT),
-            }
-        } else if self.kind.merge() == Merge::AllSucceeded {
-            if bytes == reply::OK {
-                Outcome::Success
-            } else {
-                Outcome::Fault(fault::INVALID_ARGUMENT)
-            }
-        } else {
-            match walk::array_header(bytes) {
-                Some((count, header)) if count == part.keys => {
-                    part.at = header;
-                    Outcome::Success
-                }
-                _ => Outcome::Fault(fault::INVALID_ARGUMENT),
-            }
+        part.outcome = part.judge(self.kind, reply.bytes());
+        if let (Outcome::Success, Kind::Resp(kind)) = (part.outcome, self.kind)
+            && kind.merge() == Merge::AggSum
+        {
+            self.sum = self.sum.saturating_add(walk::integer(reply.bytes()).unwrap_or(0));
+        }
+        let has_elements = match self.kind {
+            Kind::Resp(kind) => kind.merge() == Merge::Default,
+            Kind::Values => true,
+            Kind::AllOk => false,
         };
-        let is_array = self.kind.merge() == Merge::Default;
         match part.outcome {
             Outcome::Error => part.reply = reply.into_buffer(buffers),
-            Outcome::Success if is_array => part.reply = reply.into_buffer(buffers),
+            Outcome::Success if has_elements => part.reply = reply.into_buffer(buffers),
             _ => reply.discard(buffers),
         }
     }
@@ -162,6 +173,43 @@ impl Part {
     /// It is not sent, and its keys count as missing.
     pub(crate) fn miss(&mut self) {
         self.outcome = Outcome::Missed;
+    }
+
+    /// What `reply` to this part means; where its elements begin if it has some.
+    fn judge(&mut self, kind: Kind, reply: &[u8]) -> Outcome {
+        let is_error = match kind {
+            Kind::Resp(_) => walk::is_error(reply),
+            Kind::Values | Kind::AllOk => memcached::walk::is_error(reply),
+        };
+        if is_error {
+            return Outcome::Error;
+        }
+        let fits = match kind {
+            Kind::Values => memcached::walk::is_values(reply),
+            Kind::AllOk => reply == reply::MEMCACHED_OK,
+            Kind::Resp(kind) => match kind.merge() {
+                Merge::AggSum => walk::integer(reply).is_some(),
+                Merge::AllSucceeded => reply == reply::OK,
+                Merge::Default => {
+                    let header = walk::array_header(reply);
+                    self.at = header.map_or(0, |(_, len)| len);
+                    header.is_some_and(|(count, _)| count == self.keys)
+                }
+            },
+        };
+        if fits { Outcome::Success } else { Outcome::Fault(fault::INVALID_ARGUMENT) }
+    }
+
+    /// The next value of the part if it is that of `key`.
+    fn next_value(&mut self, key: &[u8]) -> &[u8] {
+        let rest = self.reply.get(self.at..).unwrap_or_default();
+        match memcached::walk::value_len(rest) {
+            Some(len) if memcached::walk::value_key(rest) == key => {
+                self.at += len;
+                &rest[..len]
+            }
+            _ => &[],
+        }
     }
 
     /// The next element of the part's array, whole.
@@ -218,25 +266,46 @@ impl Engine {
 /// Writes the merged reply of a complete split.
 pub(crate) fn merge(split: &mut Split, output: &mut Output, buffers: &mut Buffers) {
     if let Some(failed) = split.failure() {
+        let prefix = reply::fault_prefix(split.kind.protocol());
         match failed.outcome {
-            Outcome::Fault(text) => output.push_all(&[b"-ERR ", text.as_bytes(), b"\r\n"], buffers),
+            Outcome::Fault(text) => output.push_all(&[prefix, text.as_bytes(), b"\r\n"], buffers),
             _ => output.push(&failed.reply, buffers),
         }
         return;
     }
+    match split.kind {
+        Kind::Resp(kind) => merge_resp(kind.merge(), split, output, buffers),
+        Kind::Values => merge_values(split, output, buffers),
+        Kind::AllOk => output.push(reply::MEMCACHED_OK, buffers),
+    }
+}
+
+fn merge_resp(merge: Merge, split: &mut Split, output: &mut Output, buffers: &mut Buffers) {
     let mut line = buffers.take(0);
-    match split.kind.merge() {
+    match merge {
         Merge::AggSum => encode::integer(&mut line, split.sum),
         Merge::AllSucceeded => line.extend_from_slice(reply::OK),
         Merge::Default => encode::array_header(&mut line, split.order.len()),
     }
     output.push(&line, buffers);
     buffers.give(line);
-    if split.kind.merge() == Merge::Default {
+    if merge == Merge::Default {
         for &part in &split.order {
             output.push(split.parts[part as usize].next_element(), buffers);
         }
     }
+}
+
+/// The values in the order of the keys, which is the one a single server keeps; a key without a value was a miss.
+fn merge_values(split: &mut Split, output: &mut Output, buffers: &mut Buffers) {
+    let mut keys = split.keys.as_slice();
+    for &part in &split.order {
+        let Some((&len, rest)) = keys.split_first() else { break };
+        let (key, rest) = rest.split_at(usize::from(len).min(rest.len()));
+        output.push(split.parts[part as usize].next_value(key), buffers);
+        keys = rest;
+    }
+    output.push(reply::END, buffers);
 }
 
 /// Frees a split, keeping its memory for the next one.
@@ -252,6 +321,7 @@ pub(crate) fn recycle(
     }
     split.parts.clear();
     split.order.clear();
+    buffers.give(std::mem::take(&mut split.keys));
     if spare.len() < SPARE_MAX && split.order.capacity() <= KEYS_KEPT_MAX {
         spare.push(split);
     }

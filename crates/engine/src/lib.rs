@@ -21,17 +21,22 @@ mod client;
 pub mod counters;
 mod fragment;
 mod health;
+mod intake;
 mod introspect;
 mod link;
 mod local;
+mod memcached;
 mod message;
 mod pace;
 mod peer;
 mod pipeline;
 mod pools;
 mod probe;
+mod publish;
 mod reply;
 mod route;
+mod scan;
+mod silence;
 pub mod topology;
 
 use std::io::IoSlice;
@@ -45,14 +50,16 @@ pub use reply::fault;
 
 use actions::{Owner, Slots};
 use buffer::Buffers;
-use client::{Client, Partial};
-use counters::{Counts, WorkerCounts};
+use client::Client;
+use counters::WorkerCounts;
 use fragment::Split;
+use intake::Partial;
 use link::{Break, Link};
 use pace::Pace;
 use pipeline::Requests;
 use pools::PoolState;
-use topology::{Limits, Topology};
+use publish::Remnant;
+use topology::Limits;
 
 /// Records of requests (3 MiB) and of clients that are kept for the next ones when there are none.
 const REQUESTS_KEPT_MAX: usize = 64 << 10;
@@ -71,6 +78,8 @@ pub struct Now {
 pub trait Environment: Send + Sync {
     /// Appends the text of INFO, all sections or the one named.
     fn info(&self, section: Option<&[u8]>, text: &mut String);
+    /// Tells the statistics of the proxy as names and values, for memcached clients. Neither holds a line end.
+    fn stats(&self, tell: &mut dyn FnMut(&str, &str));
 }
 
 /// What makes one worker's engine differ from its siblings.
@@ -86,7 +95,13 @@ pub struct Identity {
 
 /// The core of one worker.
 pub struct Engine {
+    /// Those of the topology, in its order, and behind them what is left of earlier ones.
     pools: Vec<PoolState>,
+    /// How many are the topology's.
+    published: usize,
+    remnants: Vec<Remnant>,
+    /// No remnant is to be looked at before this moment, unless something happens; `u64::MAX` for none.
+    remnants_due: u64,
     limits: Limits,
     slots: Slots,
     clients: Slab<Client>,
@@ -173,6 +188,9 @@ impl Engine {
     pub fn new(identity: Identity, environment: Arc<dyn Environment>) -> Engine {
         Engine {
             pools: Vec::new(),
+            published: 0,
+            remnants: Vec::new(),
+            remnants_due: u64::MAX,
             limits: Limits::default(),
             slots: Slots::default(),
             clients: Slab::new(),
@@ -198,19 +216,6 @@ impl Engine {
             spare_partials: Vec::new(),
             spare_splits: Vec::new(),
         }
-    }
-
-    /// Begins to serve `topology`, counting into `counts`, which must have its shape. To be called once, before any client.
-    pub fn publish(&mut self, topology: &Topology, counts: &Counts, now: Now) {
-        self.limits = topology.limits;
-        self.counts = Arc::clone(&counts.worker);
-        let pools = topology.pools.iter().zip(&counts.pools);
-        self.pools = pools.map(|(pool, counts)| PoolState::new(pool, counts)).collect();
-        for pool in 0..self.pools.len() as u32 {
-            self.preconnect(pool, now);
-        }
-        // Whoever is ejected may be waiting for a probe now.
-        self.probe_at = 0;
     }
 
     /// Bytes arrived on a connection; all of them are taken.
@@ -275,6 +280,9 @@ impl Engine {
         self.probe_ejected(now);
         self.serve_resumed(now);
         self.release_held(now);
+        if !self.remnants.is_empty() {
+            self.sweep_remnants(now);
+        }
         self.scratch.trim();
         self.trim_records();
         self.counts.buffered_bytes.set(self.buffers.lent() as u64);
@@ -296,7 +304,7 @@ impl Engine {
         if !self.resumed.is_empty() || self.is_holding() {
             return Some(0);
         }
-        let due = self.deadline.min(self.probe_at);
+        let due = self.deadline.min(self.remnants_due).min(self.probe_at);
         (due != u64::MAX).then_some(due)
     }
 

@@ -11,8 +11,8 @@
 
 use std::collections::VecDeque;
 
+use proto::memcached;
 use proto::resp::walk;
-use proto::resp::{ReplyScan, ReplyScanner};
 
 use crate::actions::{Close, Event, Owner, Slot, Text};
 use crate::buffer::Output;
@@ -21,6 +21,9 @@ use crate::message::Message;
 use crate::pipeline::NONE;
 use crate::probe;
 use crate::reply::{self, fault};
+use crate::scan::{ReplyScan, ReplyScanner};
+use crate::silence::Silence;
+use crate::topology::Protocol;
 use crate::{Engine, Now};
 
 /// Bytes appended at a time to an unfinished reply whose length is not known yet.
@@ -33,7 +36,7 @@ const LATE_TIMEOUTS_MAX: u64 = 4;
 const FIFO_KEPT_MAX: usize = 4096;
 
 /// A reply that a server owes.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Owed {
     /// Index of the request, [`NONE`] when it has been answered already and the reply is to be swallowed.
     pub(crate) request: u32,
@@ -45,6 +48,8 @@ pub(crate) struct Owed {
     at: u64,
     /// Where its bytes end in the stream of all bytes queued on this connection.
     end: u64,
+    /// Requests that want no reply went before it, after the one before it.
+    pub(crate) after_silence: bool,
 }
 
 impl Owed {
@@ -82,16 +87,21 @@ pub(crate) struct Link {
     pub(crate) server: u32,
     /// Which of the `server_connections` it is, [`NONE`] while it is a probe.
     pub(crate) lane: u32,
+    protocol: Protocol,
     phase: Phase,
     pub(crate) output: Output,
     fifo: VecDeque<Owed>,
+    /// Requests that want no reply, until they are written.
+    pub(crate) silent: VecDeque<Silence>,
+    /// Requests that want no reply went after the last one that does.
+    pub(crate) silent_tail: bool,
     /// Leading entries of the FIFO whose requests timed out.
     late: u32,
     /// Entries of the FIFO that are written whole.
     written: usize,
     /// Bytes queued and bytes written since the connection exists.
-    queued_bytes: u64,
-    written_bytes: u64,
+    pub(crate) queued_bytes: u64,
+    pub(crate) written_bytes: u64,
     /// The beginning of a reply that has not arrived whole.
     input: Vec<u8>,
     scanner: ReplyScanner,
@@ -116,6 +126,8 @@ pub(crate) enum Break {
     Silent,
     /// The proxy has no trust in it any more; it owes nothing.
     Stale,
+    /// A newer topology has no use for it.
+    Retired,
 }
 
 impl Engine {
@@ -153,21 +165,25 @@ impl Engine {
     pub(crate) fn dial(&mut self, pool: u32, server: u32, lane: u32, now: Now) -> u32 {
         let l = self.links.vacant_key() as u32;
         let slot = self.slots.assign(Owner::Link(l));
+        let protocol = self.pools[pool as usize].pool.protocol;
         self.last_event += 1;
         self.links.insert(Link {
             slot,
             pool,
             server,
             lane,
+            protocol,
             phase: Phase::Connecting,
             output: Output::default(),
             fifo: VecDeque::new(),
+            silent: VecDeque::new(),
+            silent_tail: false,
             late: 0,
             written: 0,
             queued_bytes: 0,
             written_bytes: 0,
             input: Vec::new(),
-            scanner: ReplyScanner::default(),
+            scanner: ReplyScanner::new(protocol),
             opened: self.last_event,
             opened_at: now.mono_us,
             heard_at: now.mono_us,
@@ -207,19 +223,26 @@ impl Engine {
             bytes: bytes as u32,
             at: now.mono_us,
             end: link.queued_bytes,
+            after_silence: std::mem::take(&mut link.silent_tail),
         };
         link.fifo.push_back(owed);
-        let (pool, server, dirty) = (link.pool, link.server, link.dirty);
-        if !dirty && matches!(link.phase, Phase::Ready) {
+        let pool = link.pool;
+        self.note_queued(l, bytes);
+        self.expect_by_timeout(pool, now);
+    }
+
+    /// Counts a request appended to the output of `l` and has it written at the end of the turn.
+    pub(crate) fn note_queued(&mut self, l: u32, bytes: usize) {
+        let link = &mut self.links[l as usize];
+        if !link.dirty && matches!(link.phase, Phase::Ready) {
             link.dirty = true;
             self.actions.flush.push(link.slot);
         }
-        let server = &self.pools[pool as usize].servers[server as usize].counts;
+        let server = &self.pools[link.pool as usize].servers[link.server as usize].counts;
         server.requests.add(1);
         server.request_bytes.add(bytes as u64);
         server.in_queue.add(1);
         server.in_queue_bytes.add(bytes as u64);
-        self.expect_by_timeout(pool, now);
     }
 
     /// The output that requests for link `l` are appended to, and the buffers to do it with.
@@ -233,7 +256,12 @@ impl Engine {
         let state = &mut self.pools[link.pool as usize];
         state.servers[link.server as usize].counts.server_connections.add(1);
         let pool = &state.pool;
-        let steps = steps(pool.redis_auth.is_some(), pool.redis_db != 0, link.is_probe());
+        let has_state = pool.protocol == Protocol::Redis;
+        let steps = steps(
+            has_state && pool.redis_auth.is_some(),
+            has_state && pool.redis_db != 0,
+            link.is_probe(),
+        );
         if steps.is_empty() {
             self.link_ready(l);
             return;
@@ -304,6 +332,9 @@ impl Engine {
         counts.in_queue_bytes.sub(request_bytes);
         counts.out_queue.add(requests);
         counts.out_queue_bytes.add(request_bytes);
+        if !link.silent.is_empty() {
+            self.settle_silent(l);
+        }
     }
 
     /// Bytes from a server.
@@ -317,7 +348,8 @@ impl Engine {
                 None => return,
             }
         }
-        let mut scanner = ReplyScanner::default();
+        let protocol = self.links[l as usize].protocol;
+        let mut scanner = ReplyScanner::new(protocol);
         while used < bytes.len() {
             match scanner.scan(&bytes[used..]) {
                 ReplyScan::Complete(len) => {
@@ -325,7 +357,7 @@ impl Engine {
                         return;
                     }
                     used += len;
-                    scanner = ReplyScanner::default();
+                    scanner = ReplyScanner::new(protocol);
                 }
                 ReplyScan::Incomplete => {
                     let link = &mut self.links[l as usize];
@@ -333,7 +365,7 @@ impl Engine {
                     link.scanner = scanner;
                     return;
                 }
-                ReplyScan::Malformed(_) => {
+                ReplyScan::Malformed => {
                     self.break_link(l, Break::Fault(fault::INVALID_ARGUMENT), now);
                     return;
                 }
@@ -345,7 +377,7 @@ impl Engine {
     fn continue_reply(&mut self, l: u32, bytes: &[u8], now: Now) -> Option<usize> {
         let link = &mut self.links[l as usize];
         let mut input = std::mem::take(&mut link.input);
-        let mut scanner = std::mem::take(&mut link.scanner);
+        let mut scanner = std::mem::replace(&mut link.scanner, ReplyScanner::new(link.protocol));
         let mut used = 0;
         while used < bytes.len() {
             let before = input.len();
@@ -359,7 +391,7 @@ impl Engine {
                     self.buffers.give(input);
                     return alive.then_some(used + len - before);
                 }
-                ReplyScan::Malformed(_) => {
+                ReplyScan::Malformed => {
                     self.buffers.give(input);
                     self.break_link(l, Break::Fault(fault::INVALID_ARGUMENT), now);
                     return None;
@@ -378,10 +410,12 @@ impl Engine {
         if !matches!(link.phase, Phase::Ready) {
             return self.handshake_reply(l, reply, now);
         }
-        let Some((owed, was_written)) = link.take_owed() else {
-            reply.discard(&mut self.buffers);
-            self.break_link(l, Break::Fault(fault::INVALID_ARGUMENT), now);
-            return false;
+        let (owed, was_written) = match link.take_owed(reply.bytes()) {
+            Taken::Owed(owed, was_written) => (owed, was_written),
+            stray => {
+                reply.discard(&mut self.buffers);
+                return self.stray_reply(l, stray, now);
+            }
         };
         let (pool, server) = (link.pool, link.server);
         let counts = &self.pools[pool as usize].servers[server as usize].counts;
@@ -418,9 +452,23 @@ impl Engine {
         true
     }
 
+    /// A reply that belongs to no request for sure. Returns whether the link lives on.
+    fn stray_reply(&mut self, l: u32, taken: Taken, now: Now) -> bool {
+        if matches!(taken, Taken::OfSilent | Taken::Doubtful) {
+            let link = &self.links[l as usize];
+            self.pools[link.pool as usize].servers[link.server as usize].answers_noreply = true;
+        }
+        if taken == Taken::OfSilent {
+            return true;
+        }
+        self.break_link(l, Break::Fault(fault::INVALID_ARGUMENT), now);
+        false
+    }
+
     /// What a delivered reply says of the server's health.
     fn judge(&mut self, pool: u32, server: u32, reply: &[u8], now: Now) {
-        if walk::is_loading(reply) {
+        let is_redis = self.pools[pool as usize].pool.protocol == Protocol::Redis;
+        if is_redis && walk::is_loading(reply) {
             return self.note_failure(pool, server, Failure::Loading, now);
         }
         match self.pools[pool as usize].servers[server as usize].health.note_reply() {
@@ -495,18 +543,19 @@ impl Engine {
         let text = match cause {
             Break::Eof => fault::UNKNOWN,
             Break::Fault(text) => text,
-            Break::Silent => fault::TIMED_OUT,
+            Break::Silent | Break::Retired => fault::TIMED_OUT,
             Break::Stale => fault::UNKNOWN,
         };
         let requests = link.fifo.iter().filter(|owed| owed.request != NONE).count() as u32;
         let established = matches!(link.phase, Phase::Ready);
+        let done = cause == Break::Retired && requests == 0;
         let idle_close =
             established && link.fifo.is_empty() && cause != Break::Fault(fault::INVALID_ARGUMENT);
         if link.is_probe() {
             self.end_probe(pool, server, cause, text, now);
-        } else if !idle_close {
+        } else if !idle_close && !done {
             self.events.push(Event::LinkBroken { pool, server, text, requests });
-            if cause != Break::Silent {
+            if !matches!(cause, Break::Silent | Break::Retired) {
                 let (opened, opened_at) = (link.opened, link.opened_at);
                 self.note_failure(pool, server, Failure::Broken { opened, opened_at }, now);
             }
@@ -516,6 +565,7 @@ impl Engine {
                 health.back_off(&state.pool, text, now.mono_us, self.random.next());
             }
         }
+        self.drop_silent(std::mem::take(&mut link.silent));
         for owed in std::mem::take(&mut link.fifo) {
             self.fail(owed.request, owed.fragment, pool, text);
         }
@@ -532,7 +582,7 @@ impl Engine {
         match cause {
             _ if link.is_probe() => {}
             Break::Eof => counts.server_eof.add(1),
-            Break::Fault(fault::TIMED_OUT) | Break::Silent | Break::Stale => {}
+            Break::Fault(fault::TIMED_OUT) | Break::Silent | Break::Stale | Break::Retired => {}
             Break::Fault(_) => counts.server_err.add(1),
         }
         if !matches!(link.phase, Phase::Connecting) {
@@ -541,8 +591,9 @@ impl Engine {
         let bytes = |owed: &Owed| u64::from(owed.bytes);
         counts.out_queue.sub(link.written as u64);
         counts.out_queue_bytes.sub(link.fifo.iter().take(link.written).map(bytes).sum());
-        counts.in_queue.sub((link.fifo.len() - link.written) as u64);
+        counts.in_queue.sub((link.fifo.len() - link.written + link.silent.len()) as u64);
         counts.in_queue_bytes.sub(link.fifo.iter().skip(link.written).map(bytes).sum());
+        counts.in_queue_bytes.sub(link.silent.iter().map(Silence::bytes).sum());
     }
 
     /// A request, or one fragment of it, fails with `text`.
@@ -559,7 +610,7 @@ impl Engine {
         }
         let mut line = std::mem::take(&mut self.scratch.fault);
         line.clear();
-        reply::fault_line(text, &mut line);
+        reply::fault_line(self.pools[pool as usize].pool.protocol, text, &mut line);
         self.deliver(request, Message::Lent(&line));
         self.scratch.fault = line;
     }
@@ -652,6 +703,12 @@ impl Link {
         matches!(self.phase, Phase::Ready) && self.fifo.is_empty()
     }
 
+    /// Whether nobody waits for anything that was sent, or is to be sent, over it.
+    pub(crate) fn is_done(&self) -> bool {
+        let unsent = self.late == 0 && !self.output.is_empty();
+        self.fifo.len() == self.late as usize && !unsent && self.silent.is_empty()
+    }
+
     /// What may be written now.
     pub(crate) fn sendable(&self) -> &Output {
         static NOTHING: Output = Output::empty();
@@ -662,19 +719,44 @@ impl Link {
         }
     }
 
-    /// The request that the next reply belongs to and whether it is written whole; `None` when nothing is owed. A server
-    /// may answer a request that is still being written (to refuse it), never one that has not begun.
-    fn take_owed(&mut self) -> Option<(Owed, bool)> {
-        let begun = self.fifo.front().is_some_and(|owed| owed.begin() < self.written_bytes);
-        let owed = if begun { self.fifo.pop_front()? } else { return None };
+    /// The request that `reply`, the next one, belongs to. A server may answer a request that is still being written (to
+    /// refuse it), never one that has not begun.
+    fn take_owed(&mut self, reply: &[u8]) -> Taken {
+        let front = self.fifo.front().filter(|owed| owed.begin() < self.written_bytes);
+        // Only an error can be the answer to a request that wants none.
+        let after_silence = front.map_or(self.is_silence_next(), |owed| owed.after_silence);
+        if after_silence && self.protocol == Protocol::Memcached && memcached::walk::is_error(reply)
+        {
+            return if front.is_some() { Taken::Doubtful } else { Taken::OfSilent };
+        }
+        let Some(owed) = front.copied() else { return Taken::Stray };
+        self.fifo.pop_front();
         let was_written = self.written > 0;
         self.written = self.written.saturating_sub(1);
         self.late = self.late.saturating_sub(1);
         if self.fifo.is_empty() && self.fifo.capacity() > FIFO_KEPT_MAX {
             self.fifo = VecDeque::new();
         }
-        Some((owed, was_written))
+        Taken::Owed(owed, was_written)
     }
+
+    /// Whether requests without a reply come next, nothing else being under way.
+    fn is_silence_next(&self) -> bool {
+        self.fifo.front().map_or(self.silent_tail, |owed| owed.after_silence)
+    }
+}
+
+/// Whose a reply is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Taken {
+    /// Of this request, and whether that is written whole.
+    Owed(Owed, bool),
+    /// Of a request that wanted none.
+    OfSilent,
+    /// Of a request that wanted none, or of the next one that does.
+    Doubtful,
+    /// Of none.
+    Stray,
 }
 
 /// What a connection begins with.

@@ -4,6 +4,7 @@
 //! for the oldest request goes straight to the client's output; any other is kept (small ones side by side in the
 //! client's stash, large ones in their own buffer) until its turn comes.
 
+use proto::memcached::Command;
 use slab::Slab;
 
 use crate::buffer::Buffers;
@@ -29,6 +30,8 @@ pub(crate) struct Request {
     /// The client's next request.
     next: u32,
     reply: Reply,
+    /// The command, when its client asked to be spared some of the replies to it.
+    pub(crate) quiet: Option<&'static Command>,
 }
 
 /// Where the reply of a request is.
@@ -67,7 +70,7 @@ impl Engine {
     }
 
     fn append_request(&mut self, c: u32, reply: Reply) -> u32 {
-        let r = self.requests.insert(Request { client: c, next: NONE, reply }) as u32;
+        let r = self.requests.insert(Request { client: c, next: NONE, reply, quiet: None }) as u32;
         let client = &mut self.clients[c as usize];
         if client.tail == NONE {
             client.head = r;
@@ -98,7 +101,13 @@ impl Engine {
             reply.discard(&mut self.buffers);
             return;
         }
-        let reply = self.shed_if_over(reply);
+        let reply = match self.requests[r as usize].quiet {
+            Some(command) if command.is_suppressed(reply.bytes()) => {
+                reply.discard(&mut self.buffers);
+                Message::Lent(&[])
+            }
+            _ => self.shed_if_over(c, reply),
+        };
         if self.clients[c as usize].head != r {
             self.keep(c, r, reply);
             return;
@@ -205,13 +214,13 @@ impl Engine {
     }
 
     /// Replaces a large reply by an error while the worker holds more than it may.
-    fn shed_if_over<'m>(&mut self, reply: Message<'m>) -> Message<'m> {
+    fn shed_if_over<'m>(&mut self, c: u32, reply: Message<'m>) -> Message<'m> {
         if reply.bytes().len() < SHED_MIN || !self.is_over_memory() {
             return reply;
         }
         self.counts.shed.add(1);
         reply.discard(&mut self.buffers);
-        Message::Lent(crate::reply::MEMORY_REPLY)
+        Message::Lent(crate::reply::memory_reply(self.protocol_of(c)))
     }
 
     /// The client of these requests is gone: their replies will be dropped when they come.

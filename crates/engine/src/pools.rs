@@ -34,6 +34,8 @@ pub(crate) struct ServerState {
     pub(crate) health: Health,
     /// `server_connections` lanes: the connection of each, [`NONE`] while it has none.
     pub(crate) links: Box<[u32]>,
+    /// It was seen to answer a request that wanted no reply.
+    pub(crate) answers_noreply: bool,
 }
 
 impl PoolState {
@@ -44,16 +46,27 @@ impl PoolState {
             .iter()
             .map(|(name, weight)| Node { name: name.as_bytes(), weight: *weight })
             .collect();
+        let sharder = Sharder::new(pool.hash, pool.hash_tag, pool.distribution, &nodes);
+        PoolState::with_sharder(pool, counts, sharder)
+    }
+
+    /// As [`PoolState::new`], where the ring is known.
+    pub(crate) fn with_sharder(
+        pool: &Arc<Pool>,
+        counts: &CountedPool,
+        sharder: Sharder,
+    ) -> PoolState {
         let lanes = pool.server_connections.max(1) as usize;
         let server = |counts: &Arc<ServerCounts>| ServerState {
             counts: Arc::clone(counts),
             health: Health::default(),
             links: vec![NONE; lanes].into(),
+            answers_noreply: false,
         };
         PoolState {
             pool: Arc::clone(pool),
             counts: Arc::clone(&counts.pool),
-            sharder: Sharder::new(pool.hash, pool.hash_tag, pool.distribution, &nodes),
+            sharder,
             servers: counts.servers.iter().map(server).collect(),
             timeout_us: pool.timeout.map(|timeout| timeout.as_micros() as u64),
             next_rebuild: None,
@@ -63,7 +76,7 @@ impl PoolState {
     }
 
     /// Whether the keys of an ejected server go to the others.
-    pub(crate) fn rehashes(&self) -> bool {
+    fn rehashes(&self) -> bool {
         self.pool.ejection.is_none_or(|ejection| !ejection.keeps_keys())
     }
 
@@ -72,6 +85,11 @@ impl PoolState {
         let others = (0..).zip(&self.servers).filter(|(other, _)| *other != server);
         let ejected = 1 + others.filter(|(_, other)| other.health.is_ejected()).count();
         ejected * 100 <= self.servers.len() * usize::from(ejection.max_ejected_percent)
+    }
+
+    /// Whether any of its servers is out of the ring.
+    pub(crate) fn is_any_ejected(&self) -> bool {
+        self.servers.iter().any(|server| server.health.is_ejected())
     }
 
     /// Whether a key decides which server a request goes to.
@@ -92,12 +110,10 @@ impl ServerState {
 }
 
 impl Engine {
-    /// Opens one connection to each server of a pool that asks for it, as in 0.5.
-    pub(crate) fn preconnect(&mut self, pool: u32, now: Now) {
-        if !self.pools[pool as usize].pool.preconnect {
-            return;
-        }
-        for server in 0..self.pools[pool as usize].servers.len() as u32 {
+    /// Opens one connection to a server if its pool asks for that, as 0.5 does when it starts.
+    pub(crate) fn preconnect(&mut self, pool: u32, server: u32, now: Now) {
+        let state = &self.pools[pool as usize];
+        if state.pool.preconnect && state.servers[server as usize].health.retry_at().is_none() {
             self.open_link(pool, server, 0, now);
         }
     }
@@ -110,9 +126,13 @@ impl Engine {
         !self.pools[pool as usize].is_dead
     }
 
-    /// Builds the table of live servers anew. When none is live the old table stays and requests are refused.
+    /// Builds the table of live servers anew, unless keys stay where they are. When none is live the old table stays and
+    /// requests are refused.
     pub(crate) fn rebuild(&mut self, pool: u32, now: Now) {
         let state = &mut self.pools[pool as usize];
+        if !state.rehashes() {
+            return;
+        }
         let ejected = |servers: &[ServerState]| {
             servers.iter().filter(|server| server.health.is_ejected()).count()
         };
@@ -138,6 +158,9 @@ impl Engine {
 
     /// Counts a failure of a server and ejects it when it is one too many.
     pub(crate) fn note_failure(&mut self, pool: u32, server: u32, failure: Failure, now: Now) {
+        if self.is_remnant(pool) {
+            return;
+        }
         self.last_event += 1;
         let state = &mut self.pools[pool as usize];
         let health = &mut state.servers[server as usize].health;
@@ -174,9 +197,7 @@ impl Engine {
         if state.pool.ejection.is_some_and(|ejection| ejection.probe) {
             self.probe_at = self.probe_at.min(retry_at);
         }
-        if self.pools[pool as usize].rehashes() {
-            self.rebuild(pool, now);
-        }
+        self.rebuild(pool, now);
     }
 
     /// Another worker told of an event that [concerns its siblings](Event::concerns_siblings); others are ignored.

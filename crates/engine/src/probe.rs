@@ -75,7 +75,7 @@ impl Engine {
         if self.draining {
             return;
         }
-        for pool in 0..self.pools.len() {
+        for pool in 0..self.published {
             let probes = self.pools[pool].pool.ejection.is_some_and(|ejection| ejection.probe);
             let servers = if probes { self.pools[pool].servers.len() } else { 0 };
             for server in 0..servers {
@@ -91,6 +91,16 @@ impl Engine {
                 }
             }
         }
+    }
+
+    /// Ends all probes under way; who is still ejected and due is asked anew at the end of the turn.
+    pub(crate) fn stop_probes(&mut self, now: Now) {
+        let probes: Vec<u32> =
+            self.links.iter().filter(|(_, link)| link.is_probe()).map(|(l, _)| l as u32).collect();
+        for l in probes {
+            self.break_link(l, Break::Stale, now);
+        }
+        self.probe_at = 0;
     }
 
     /// The server answered probe `l`. Returns whether the connection lives on.
@@ -238,9 +248,7 @@ impl Engine {
             _ => returned.health.readmit(),
         }
         returned.count_standing();
-        if state.rehashes() {
-            self.rebuild(pool, now);
-        }
+        self.rebuild(pool, now);
     }
 
     /// Closes the connections of a server that owe nothing: it may have lost them without a word while it was down, and

@@ -4,6 +4,8 @@
 
 use proto::resp::{Malformed, encode};
 
+use crate::topology::Protocol;
+
 /// 0.5: a PING.
 pub(crate) const PONG: &[u8] = b"+PONG\r\n";
 pub(crate) const OK: &[u8] = b"+OK\r\n";
@@ -29,13 +31,39 @@ pub(crate) const LONG_NAME: &[u8] = b"-ERR Client names are limited to 64 bytes 
 pub(crate) const CROSS_SLOT: &[u8] = b"-CROSSSLOT Keys in request don't hash to the same shard\r\n";
 pub(crate) const NOT_AN_INTEGER: &[u8] = b"-ERR value is not an integer or out of range\r\n";
 pub(crate) const SYNTAX: &[u8] = b"-ERR syntax error\r\n";
+/// The input of a memcached client ended in the middle of a line that would be whole if line feeds ended lines.
+pub(crate) const LINE_WITHOUT_CR: &[u8] = b"CLIENT_ERROR lines have to end with \\r\\n\r\n";
+pub(crate) const FLUSH_ALL_REFUSED: &[u8] =
+    b"CLIENT_ERROR flush_all is not allowed in this pool, set allow_flush: true to allow it\r\n";
+pub(crate) const STATS_REFUSED: &[u8] =
+    b"CLIENT_ERROR the proxy has no such statistics, only plain stats; ask the server itself\r\n";
+pub(crate) const MEMCACHED_OK: &[u8] = b"OK\r\n";
+/// memcached: the end of a list of values or statistics.
+pub(crate) const END: &[u8] = b"END\r\n";
+/// memcached: a meta command found nothing.
+pub(crate) const META_MISS: &[u8] = b"EN\r\n";
+/// memcached: the answer to `mn`.
+pub(crate) const META_NO_OP: &[u8] = b"MN\r\n";
+
 /// Memory ceiling reached; a later attempt may succeed.
-pub(crate) const MEMORY: &[u8] = b"-ERR max_memory of the proxy is reached, try again later\r\n";
-pub(crate) const MEMORY_REPLY: &[u8] =
-    b"-ERR max_memory of the proxy is reached, reply dropped\r\n";
-/// A pool of a protocol that is not served.
-pub(crate) const MEMCACHED: &[u8] =
-    b"SERVER_ERROR memcached pools are not served by this version\r\n";
+pub(crate) fn memory(protocol: Protocol) -> &'static [u8] {
+    match protocol {
+        Protocol::Redis => b"-ERR max_memory of the proxy is reached, try again later\r\n",
+        Protocol::Memcached => {
+            b"SERVER_ERROR max_memory of the proxy is reached, try again later\r\n"
+        }
+    }
+}
+
+/// The reply was too large to be kept under the memory ceiling.
+pub(crate) fn memory_reply(protocol: Protocol) -> &'static [u8] {
+    match protocol {
+        Protocol::Redis => b"-ERR max_memory of the proxy is reached, reply dropped\r\n",
+        Protocol::Memcached => {
+            b"SERVER_ERROR max_memory of the proxy is reached, reply dropped\r\n"
+        }
+    }
+}
 
 /// Texts of faults between proxy and server, as in 0.5 (glibc's words).
 pub mod fault {
@@ -55,16 +83,24 @@ pub mod fault {
     pub const UNKNOWN: &str = "unknown";
 }
 
-/// `-ERR <text>`: a request that could not be forwarded or answered. Source: 0.5.
-pub(crate) fn fault_line(text: &str, out: &mut Vec<u8>) {
-    out.extend_from_slice(b"-ERR ");
+/// The words before the text of a fault. Source: 0.5.
+pub(crate) fn fault_prefix(protocol: Protocol) -> &'static [u8] {
+    match protocol {
+        Protocol::Redis => b"-ERR ",
+        Protocol::Memcached => b"SERVER_ERROR ",
+    }
+}
+
+/// A request that could not be forwarded or answered.
+pub(crate) fn fault_line(protocol: Protocol, text: &str, out: &mut Vec<u8>) {
+    out.extend_from_slice(fault_prefix(protocol));
     out.extend_from_slice(text.as_bytes());
     out.extend_from_slice(b"\r\n");
 }
 
 /// The last reply to a client that broke the framing.
 pub(crate) fn protocol_error(malformed: &Malformed, out: &mut Vec<u8>) {
-    fault_line(malformed.reason.text(), out);
+    fault_line(Protocol::Redis, malformed.reason.text(), out);
 }
 
 /// A command of the table that needs more than this version offers.
@@ -72,6 +108,13 @@ pub(crate) fn unsupported(name: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(b"-ERR command '");
     out.extend(name.bytes().map(|byte| if byte == b'|' { b' ' } else { byte }));
     out.extend_from_slice(b"' is not supported through this proxy yet\r\n");
+}
+
+/// A memcached command that means something on one server only.
+pub(crate) fn unsupported_memcached(name: &str, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"CLIENT_ERROR command '");
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b"' is not supported through this proxy\r\n");
 }
 
 /// A flat RESP2 rendering of HELLO's map.

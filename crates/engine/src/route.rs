@@ -7,11 +7,11 @@ use proto::Span;
 use proto::resp::command::{self, Command, Policy};
 
 use crate::actions::{Event, Text};
-use crate::fragment::{Part, Split};
+use crate::fragment::{Kind, Part, Split};
 use crate::message::Message;
 use crate::pipeline::NONE;
 use crate::reply::{self, fault};
-use crate::topology::{CrossShard, OnEject};
+use crate::topology::{CrossShard, OnEject, Protocol};
 use crate::{Engine, Now};
 
 impl Engine {
@@ -91,7 +91,7 @@ impl Engine {
         if self.is_over_memory() {
             self.counts.shed.add(1);
             request.discard(&mut self.buffers);
-            return self.answer(c, reply::MEMORY);
+            return self.answer(c, reply::memory(Protocol::Redis));
         }
         if !self.is_any_server_live(pool, now) {
             return self.refuse_request(c, pool, fault::CONNECTION_REFUSED, request);
@@ -204,7 +204,7 @@ impl Engine {
     }
 
     /// Whether reads of keys on `shard` are answered as if the keys did not exist.
-    fn is_missed(&self, pool: u32, shard: u32, now: Now) -> bool {
+    pub(crate) fn is_missed(&self, pool: u32, shard: u32, now: Now) -> bool {
         let ejection = self.pools[pool as usize].pool.ejection;
         ejection.is_some_and(|ejection| ejection.on_eject == OnEject::Miss)
             && self.is_left_alone(pool, shard, now)
@@ -231,10 +231,18 @@ impl Engine {
     }
 
     /// Answers a request that cannot be sent.
-    fn refuse_request(&mut self, c: u32, pool: u32, text: &'static str, request: Message<'_>) {
+    pub(crate) fn refuse_request(
+        &mut self,
+        c: u32,
+        pool: u32,
+        text: &'static str,
+        request: Message<'_>,
+    ) {
         request.discard(&mut self.buffers);
-        self.pools[pool as usize].counts.forward_error.add(1);
-        self.answer_with(c, |out| reply::fault_line(text, out));
+        let state = &self.pools[pool as usize];
+        let protocol = state.pool.protocol;
+        state.counts.forward_error.add(1);
+        self.answer_with(c, |out| reply::fault_line(protocol, text, out));
     }
 
     /// Groups the keys by shard and sends one fragment to each.
@@ -246,26 +254,43 @@ impl Engine {
         args: &[Span],
         now: Now,
     ) {
-        let mut split = self.spare_splits.pop().unwrap_or_else(|| Split::new(kind));
-        split.reuse(kind);
-        self.group_keys(c, &mut split, request.bytes(), args);
-        split.open_all();
-        let s = self.splits.insert(split) as u32;
-        let r = self.await_split(c, s);
+        let mut split = self.spare_split(Kind::Resp(kind));
+        let keys = args[1..].iter().step_by(1 + kind.values_per_key());
+        self.group_keys(c, &mut split, keys.map(|key| key.of(request.bytes())));
+        let (s, r) = self.begin_split(c, split);
         self.open_fragments(c, s, kind, now);
         self.fill_fragments(s, kind, request.bytes(), args);
         request.discard(&mut self.buffers);
         self.owe_fragments(c, s, r, now);
     }
 
+    /// A split without parts.
+    pub(crate) fn spare_split(&mut self, kind: Kind) -> Split {
+        let mut split = self.spare_splits.pop().unwrap_or_else(|| Split::new(kind));
+        split.reuse(kind);
+        split
+    }
+
+    /// Gives a split whose parts are known its place in the pipeline of `c`; returns its index and that of the request.
+    pub(crate) fn begin_split(&mut self, c: u32, mut split: Split) -> (u32, u32) {
+        split.open_all();
+        let s = self.splits.insert(split) as u32;
+        (s, self.await_split(c, s))
+    }
+
     /// Finds the part of every key.
-    fn group_keys(&mut self, c: u32, split: &mut Split, request: &[u8], args: &[Span]) {
+    pub(crate) fn group_keys<'k>(
+        &mut self,
+        c: u32,
+        split: &mut Split,
+        keys: impl Iterator<Item = &'k [u8]>,
+    ) {
         let state = &self.pools[self.clients[c as usize].pool as usize];
         let part_of_shard = &mut self.scratch.part_of_shard;
         part_of_shard.clear();
         part_of_shard.resize(state.servers.len(), NONE);
-        for key in args[1..].iter().step_by(1 + split.values_per_key()) {
-            let shard = state.sharder.shard(key.of(request), || self.random.next());
+        for key in keys {
+            let shard = state.sharder.shard(key, || self.random.next());
             let part = &mut part_of_shard[shard];
             if *part == NONE {
                 *part = split.parts.len() as u32;
@@ -278,12 +303,27 @@ impl Engine {
 
     /// Finds a connection for every part and begins its fragment there.
     fn open_fragments(&mut self, c: u32, s: u32, kind: command::Split, now: Now) {
+        self.link_parts(c, s, now);
+        let mut head = std::mem::take(&mut self.scratch.fault);
+        for part in &mut self.splits[s as usize].parts {
+            let Some(link) = self.links.get_mut(part.link as usize) else { continue };
+            head.clear();
+            let arguments = 1 + part.keys as usize * (1 + kind.values_per_key());
+            proto::resp::encode::array_header(&mut head, arguments);
+            proto::resp::encode::bulk(&mut head, kind.name().as_bytes());
+            part.bytes = head.len();
+            link.output.push(&head, &mut self.buffers);
+        }
+        self.scratch.fault = head;
+    }
+
+    /// Finds a connection for every part; a part without one is refused.
+    pub(crate) fn link_parts(&mut self, c: u32, s: u32, now: Now) {
         let client = &self.clients[c as usize];
         let (pool, affinity) = (client.pool, client.affinity);
-        let mut head = std::mem::take(&mut self.scratch.fault);
         for part in 0..self.splits[s as usize].parts.len() {
             let shard = self.splits[s as usize].parts[part].shard;
-            if kind.is_read() && self.is_missed(pool, shard, now) {
+            if self.splits[s as usize].is_read() && self.is_missed(pool, shard, now) {
                 self.splits[s as usize].parts[part].miss();
                 self.pools[pool as usize].counts.missed.add(1);
                 continue;
@@ -292,18 +332,9 @@ impl Engine {
             let part = &mut self.splits[s as usize].parts[part];
             match link {
                 Err(text) => part.refuse(text),
-                Ok(l) => {
-                    head.clear();
-                    let arguments = 1 + part.keys as usize * (1 + kind.values_per_key());
-                    proto::resp::encode::array_header(&mut head, arguments);
-                    proto::resp::encode::bulk(&mut head, kind.name().as_bytes());
-                    part.link = l;
-                    part.bytes = head.len();
-                    self.links[l as usize].output.push(&head, &mut self.buffers);
-                }
+                Ok(l) => part.link = l,
             }
         }
-        self.scratch.fault = head;
     }
 
     /// Appends every key, with its values, to the fragment of its part.
@@ -325,7 +356,7 @@ impl Engine {
     }
 
     /// Queues the fragments; parts without a connection fail at once.
-    fn owe_fragments(&mut self, c: u32, s: u32, r: u32, now: Now) {
+    pub(crate) fn owe_fragments(&mut self, c: u32, s: u32, r: u32, now: Now) {
         let pool = self.clients[c as usize].pool;
         let parts = self.splits[s as usize].parts.len();
         self.pools[pool as usize].counts.fragments.add(parts as u64);

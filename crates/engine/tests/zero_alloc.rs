@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engine::counters::Counts;
-use engine::topology::{Address, CrossShard, Limits, Pool, Protocol, Server, Topology};
+use engine::topology::{Address, CrossShard, FlushAll, Limits, Pool, Protocol, Server, Topology};
 use engine::{Engine, Environment, Event, Identity, Now, Slot};
 use sharding::{Distribution, Hash, Node, Sharder};
 
@@ -18,6 +18,7 @@ struct NoText;
 
 impl Environment for NoText {
     fn info(&self, _section: Option<&[u8]>, _text: &mut String) {}
+    fn stats(&self, _tell: &mut dyn FnMut(&str, &str)) {}
 }
 
 fn pool(servers: usize) -> Pool {
@@ -41,6 +42,8 @@ fn pool(servers: usize) -> Pool {
         ejection: None,
         retry_timeout: Duration::from_secs(30),
         cross_shard: CrossShard::FirstKey,
+        flush_all: FlushAll::Refuse,
+        item_bytes_max: u32::MAX,
         servers: (0..servers).map(server).collect(),
     }
 }

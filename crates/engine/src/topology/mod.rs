@@ -38,6 +38,15 @@ pub enum CrossShard {
     Error,
 }
 
+/// What happens to memcached's `flush_all`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FlushAll {
+    /// A clear error.
+    Refuse,
+    /// Every server of the pool gets it.
+    Forward,
+}
+
 /// When a failing server is ejected (`auto_eject_hosts: true`), and what that means. The default is twemproxy 0.5's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ejection {
@@ -117,6 +126,10 @@ pub struct Pool {
     pub retry_timeout: Duration,
     /// Policy for commands that 0.5 knew; newer ones always answer an error.
     pub cross_shard: CrossShard,
+    /// Memcached: whether `flush_all` goes to all servers or is refused.
+    pub flush_all: FlushAll,
+    /// Memcached: a longer value is refused, `u32::MAX` for none.
+    pub item_bytes_max: u32,
     /// At least one, in the order of [`sharding::compare_names`] over their names; a shard is an index into it.
     pub servers: Vec<Server>,
 }
@@ -167,6 +180,8 @@ pub struct Limits {
     pub worker_memory_bytes_max: usize,
     /// Longest wait for more work in a turn under load, µs; 0 never waits.
     pub window_us_max: u64,
+    /// Longest wait for what is in flight on connections that a newer topology has no use for, µs.
+    pub drain_us_max: u64,
 }
 
 impl Default for Limits {
@@ -176,6 +191,7 @@ impl Default for Limits {
             client_requests_max: 4096,
             worker_memory_bytes_max: 0,
             window_us_max: 100,
+            drain_us_max: 10_000_000,
         }
     }
 }
@@ -206,6 +222,8 @@ pub(crate) mod tests {
             ejection: None,
             retry_timeout: Duration::from_secs(30),
             cross_shard: CrossShard::Error,
+            flush_all: FlushAll::Refuse,
+            item_bytes_max: u32::MAX,
             servers: servers.iter().enumerate().map(server).collect(),
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engine::topology::{
-    Address, CrossShard, Ejection, Limits, OnEject, Pool, Protocol, Server, Topology,
+    Address, CrossShard, Ejection, FlushAll, Limits, OnEject, Pool, Protocol, Server, Topology,
 };
 use sharding::{Distribution, Hash, Node, Sharder};
 
@@ -203,6 +203,7 @@ fn draw_limits(random: &mut Random) -> Limits {
         client_requests_max: random.pick(&[1, 2, 3, 16, 4_096]),
         worker_memory_bytes_max: random.pick(&[0, 0, 0, 0, 0, 30_000, 300_000]),
         window_us_max: 100,
+        drain_us_max: 1_000_000,
     }
 }
 
@@ -257,6 +258,8 @@ pub(crate) fn pool(servers: usize) -> Pool {
         ejection: None,
         retry_timeout: Duration::from_secs(30),
         cross_shard: CrossShard::FirstKey,
+        flush_all: FlushAll::Refuse,
+        item_bytes_max: u32::MAX,
         servers: (0..servers).map(server).collect(),
     }
 }

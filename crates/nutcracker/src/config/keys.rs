@@ -66,7 +66,7 @@ const MSEC: &str = "milliseconds";
 const BOOL: &str = "true or false";
 
 /// Keys of a pool, in the order of the manual.
-pub const POOL: [Key<Pool>; 21] = [
+pub const POOL: &[Key<Pool>] = &[
     Key {
         name: "listen",
         takes: "HOST:PORT, [IPV6]:PORT or /PATH [PERMISSIONS]",
@@ -186,6 +186,24 @@ pub const POOL: [Key<Pool>; 21] = [
         show: |pool| bare(pool.max_clients),
     },
     Key {
+        name: "max_clients_per_address",
+        takes: NUMBER,
+        default: "0",
+        since: Since::Nutcracker,
+        doc: "Clients of one IP address served at once; further ones get the same error and are closed. With `proxy_protocol` the address is the one that the load balancer tells. Clients of unix sockets have none and do not count. 0 for any number.",
+        set: |pool, text, _| number(text).map(|count| pool.max_clients_per_address = count),
+        show: |pool| bare(pool.max_clients_per_address),
+    },
+    Key {
+        name: "proxy_protocol",
+        takes: BOOL,
+        default: "false",
+        since: Since::Nutcracker,
+        doc: "`true` where clients come through a load balancer that announces each of them with a PROXY protocol header, version 1 or 2 (HAProxy's `send-proxy` and `send-proxy-v2`, an AWS Network Load Balancer): logs and limits then speak of the client instead of the balancer. A connection that does not begin with a header, or not within 3 seconds, is closed. Whoever can reach the listener can claim any address: let only the balancer reach it.",
+        set: |pool, text, _| boolean(text).map(|on| pool.proxy_protocol = on),
+        show: |pool| bare(pool.proxy_protocol),
+    },
+    Key {
         name: "tcpkeepalive",
         takes: BOOL,
         default: "false",
@@ -274,6 +292,24 @@ pub const POOL: [Key<Pool>; 21] = [
         show: |pool| bare(cross_shard_name(pool.cross_shard)),
     },
     Key {
+        name: "allow_flush",
+        takes: BOOL,
+        default: "false",
+        since: Since::Nutcracker,
+        doc: "Memcached pools: whether `flush_all` empties every server of the pool; otherwise it is refused.",
+        set: |pool, text, _| boolean(text).map(|on| pool.allow_flush = on),
+        show: |pool| bare(pool.allow_flush),
+    },
+    Key {
+        name: "max_item_size",
+        takes: "bytes (k, m, g)",
+        default: "0",
+        since: Since::Nutcracker,
+        doc: "Memcached pools: a longer value is refused with `SERVER_ERROR object too large for cache` before it is sent to a server. 0 leaves that to the server.",
+        set: |pool, text, _| value::bytes(text).map(|bytes| pool.item_bytes_max = bytes),
+        show: |pool| bare(value::show_bytes(pool.item_bytes_max)),
+    },
+    Key {
         name: SERVERS,
         takes: "list of HOST:PORT:WEIGHT [NAME] or /PATH:WEIGHT [NAME]",
         default: "",
@@ -316,7 +352,7 @@ fn hash_tag(text: &str) -> Result<HashTag, Problem> {
 }
 
 /// Keys of `global:`, in the order of the manual.
-pub const GLOBAL_KEYS: [Key<Global>; 13] = [
+pub const GLOBAL_KEYS: &[Key<Global>] = &[
     Key {
         name: "workers",
         takes: "number or auto",

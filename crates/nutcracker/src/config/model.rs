@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::topology::{self, CrossShard, Ejection, Limits, OnEject, Protocol, Server, Topology};
+use engine::topology::{
+    self, CrossShard, Ejection, FlushAll, Limits, OnEject, Protocol, Server, Topology,
+};
 use sharding::{Distribution, Hash, HashTag};
 
 use crate::cli::Workers;
@@ -123,6 +125,10 @@ pub struct Pool {
     pub client_connections: u32,
     /// Clients served at once, 0 for any number.
     pub max_clients: u32,
+    /// Clients of one address served at once, 0 for any number.
+    pub max_clients_per_address: u32,
+    /// Every client is announced by a PROXY header.
+    pub proxy_protocol: bool,
     /// Wire format of clients and servers.
     pub protocol: Protocol,
     /// Password of clients and servers; Redis pools only.
@@ -151,6 +157,10 @@ pub struct Pool {
     pub on_eject: OnEject,
     /// Policy for multi-key commands whose keys live on different shards.
     pub cross_shard: CrossShard,
+    /// Whether memcached's `flush_all` goes to all servers.
+    pub allow_flush: bool,
+    /// Longest value of a memcached pool, 0 for any length.
+    pub item_bytes_max: u64,
     /// At least one, names unique, in the order of [`sharding::compare_names`].
     pub servers: Vec<Server>,
 }
@@ -172,8 +182,13 @@ impl Global {
             client_requests_max: self.client_requests_max,
             worker_memory_bytes_max: saturate(share),
             window_us_max: self.batch_window_us,
+            drain_us_max: saturate_us(self.drain_timeout),
         }
     }
+}
+
+fn saturate_us(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 fn saturate(bytes: u64) -> usize {
@@ -186,6 +201,7 @@ impl Pool {
         let ejection = self.auto_eject_hosts.then_some(Ejection {
             failure_limit: self.server_failure_limit,
             retry_timeout: self.server_retry_timeout,
+            probe: false,
             on_eject: self.on_eject,
         });
         topology::Pool {
@@ -202,6 +218,11 @@ impl Pool {
             ejection,
             retry_timeout: self.server_retry_timeout,
             cross_shard: self.cross_shard,
+            flush_all: if self.allow_flush { FlushAll::Forward } else { FlushAll::Refuse },
+            item_bytes_max: match self.item_bytes_max {
+                0 => u32::MAX,
+                bytes => u32::try_from(bytes).unwrap_or(u32::MAX),
+            },
             servers: self.servers.clone(),
         }
     }

@@ -393,6 +393,8 @@ impl Pool {
             reuseport: false,
             client_connections: 0,
             max_clients: 0,
+            max_clients_per_address: 0,
+            proxy_protocol: false,
             protocol: Protocol::Memcached,
             redis_auth: None,
             redis_db: 0,
@@ -407,6 +409,8 @@ impl Pool {
             server_failure_limit: 2,
             on_eject: OnEject::Rehash,
             cross_shard: CrossShard::FirstKey,
+            allow_flush: false,
+            item_bytes_max: 0,
             servers: Vec::new(),
         }
     }

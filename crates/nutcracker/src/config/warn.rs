@@ -85,11 +85,6 @@ pub enum Caution {
         /// As read.
         mode: Option<u32>,
     },
-    /// A pool whose protocol this version does not serve.
-    #[error(
-        "memcached pools are not served by this version, every client gets an error; fix: add 'redis: true' if its servers are Redis, else keep this pool on twemproxy"
-    )]
-    Memcached,
     /// A Redis key in a memcached pool.
     #[error("the key has no effect in a memcached pool; fix: add 'redis: true' or remove it")]
     RedisOnly,
@@ -108,9 +103,6 @@ pub(super) fn warnings(placed: &Placed) -> Vec<Warning> {
         }
         if pool.timeout.is_none() {
             warn(places.keys.get("timeout").copied(), None, Caution::NoTimeout);
-        }
-        if pool.protocol == Protocol::Memcached {
-            warn(places.keys.get("redis").copied(), None, Caution::Memcached);
         }
         for (shard, caution) in of_servers(pool) {
             warn(places.servers.get(shard).copied(), Some(super::keys::SERVERS), caution);

@@ -85,12 +85,17 @@ impl Info {
     }
 
     fn stats(&self, text: &mut String) -> std::fmt::Result {
+        self.totals().iter().try_for_each(|(name, value)| write!(text, "{name}:{value}\r\n"))
+    }
+
+    /// Counts summed over workers, pools and servers.
+    fn totals(&self) -> [(&'static str, u64); 14] {
         let of_pools = |count: fn(&PoolCounts) -> u64| {
             self.sum(|worker| {
                 worker.pools.iter().map(|pool| count(pool)).fold(0, u64::wrapping_add)
             })
         };
-        let lines = [
+        [
             ("total_connections", self.sum(|worker| worker.total_connections.value())),
             ("curr_connections", self.sum(|worker| worker.curr_connections.value())),
             ("requests", self.server_sum(|server| server.requests.value())),
@@ -105,8 +110,7 @@ impl Info {
             ("server_timedout", self.server_sum(|server| server.server_timedout.value())),
             ("server_connections", self.server_sum(|server| server.server_connections.value())),
             ("shed", self.sum(|worker| worker.shed.value())),
-        ];
-        lines.iter().try_for_each(|(name, value)| write!(text, "{name}:{value}\r\n"))
+        ]
     }
 
     fn proxy(&self, text: &mut String) -> std::fmt::Result {
@@ -130,6 +134,23 @@ impl Info {
 }
 
 impl Environment for Info {
+    /// Process-wide counts only: collectors of memcached statistics expect numbers under plain names.
+    fn stats(&self, tell: &mut dyn FnMut(&str, &str)) {
+        let now = self.clock.now();
+        tell("pid", &std::process::id().to_string());
+        tell("uptime", &((now.mono_us - self.started_us) / 1_000_000).to_string());
+        tell("time", &(now.wall_us / 1_000_000).to_string());
+        tell("version", concat!("nutcracker-", env!("CARGO_PKG_VERSION")));
+        tell("pointer_size", &usize::BITS.to_string());
+        tell("threads", &self.counts.len().to_string());
+        let clients = self.sum(|worker| worker.clients.value());
+        tell("clients", &clients.to_string());
+        for (name, value) in self.totals() {
+            tell(name, &value.to_string());
+        }
+        tell("buffered_bytes", &self.sum(|worker| worker.buffered_bytes.value()).to_string());
+    }
+
     fn info(&self, section: Option<&[u8]>, text: &mut String) {
         let all = section.is_none_or(|name| {
             ["default", "all", "everything"]

@@ -146,7 +146,7 @@ impl Dialer {
 
 #[cfg(test)]
 mod tests {
-    use engine::topology::{CrossShard, Limits, Pool, Protocol, Server};
+    use engine::topology::{CrossShard, FlushAll, Limits, Pool, Protocol, Server};
     use reactor::{Clock, Reactor};
     use sharding::{Distribution, Hash};
 
@@ -181,6 +181,8 @@ mod tests {
             ejection: None,
             retry_timeout: std::time::Duration::ZERO,
             cross_shard: CrossShard::Error,
+            flush_all: FlushAll::Refuse,
+            item_bytes_max: u32::MAX,
             servers: vec![server],
         };
         let pools = vec![Arc::new(pool)];

@@ -4,15 +4,11 @@ use nutcracker::cli::Options;
 
 use crate::scratch::{Scratch, test_conf};
 
-/// The warnings for a pool `a` with these lines added, without the name of the file; the missing timeout is not one, and
-/// neither is its protocol.
+/// The warnings for a pool `a` with these lines added, without the name of the file; the missing timeout is not one.
 fn warnings(lines: &str) -> Vec<String> {
     let yaml = format!("a:\n  listen: 127.0.0.1:30110\n  timeout: 400\n{lines}");
     warnings_of(&yaml, Options::default())
 }
-
-/// The warning that every memcached pool raises.
-const NOT_SERVED: &str = "memcached pools are not served";
 
 fn warnings_of(yaml: &str, options: Options) -> Vec<String> {
     let scratch = Scratch::new();
@@ -20,7 +16,6 @@ fn warnings_of(yaml: &str, options: Options) -> Vec<String> {
     let (status, mut said) = test_conf(&Options { conf_file: Some(path.clone()), ..options });
     assert_eq!(status, 0, "{said:?}");
     said.pop();
-    said.retain(|line| !line.contains(NOT_SERVED));
     let file = format!("{}:", path.display());
     said.iter().map(|line| line.strip_prefix(&file).expect("the file").to_owned()).collect()
 }
@@ -33,20 +28,6 @@ fn only(found: &[String], start: &str) {
 
 const ONE: &str = "  servers:\n    - h:1:1\n";
 const TWO: &str = "  servers:\n    - h:1:1\n    - h:2:1\n";
-
-#[test]
-fn a_memcached_pool_is_one_and_a_redis_pool_is_not() {
-    for (redis, expected) in [("false", 2), ("true", 1)] {
-        let scratch = Scratch::new();
-        let yaml = format!(
-            "a:\n  listen: 127.0.0.1:30110\n  timeout: 400\n  redis: {redis}\n  servers:\n    - h:1:1\n"
-        );
-        let path = scratch.write(yaml.as_bytes());
-        let (status, said) = test_conf(&Options { conf_file: Some(path), ..Options::default() });
-        assert_eq!((status, said.len()), (0, expected), "{said:?}");
-        assert_eq!(said[0].contains(NOT_SERVED), redis == "false", "{said:?}");
-    }
-}
 
 #[test]
 fn a_sound_pool_raises_none() {

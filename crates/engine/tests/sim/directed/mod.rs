@@ -9,6 +9,7 @@ mod local_commands;
 mod on_eject;
 mod pressure;
 mod probing;
+mod reload;
 mod timeouts;
 
 use std::time::Duration;

@@ -11,6 +11,7 @@ use socket2::SockRef;
 
 use super::pool::Location;
 use super::ports::unused_port;
+use super::text::TextRequest;
 use super::wait::{PATIENCE, eventually};
 
 /// Something a script waits for until the test opens it.
@@ -96,6 +97,18 @@ impl FakeServer {
         })
     }
 
+    /// Answers every request of the memcached protocol with what `answer` makes of it.
+    #[track_caller]
+    pub(crate) fn answering_memcached(
+        answer: impl Fn(&TextRequest) -> Vec<u8> + Send + Sync + 'static,
+    ) -> FakeServer {
+        FakeServer::start(move |connection| {
+            while let Some(request) = connection.text_request() {
+                connection.send(&answer(&request));
+            }
+        })
+    }
+
     /// Where it listens.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
@@ -167,6 +180,19 @@ impl FakeConnection {
             if let Some((words, length)) = parse_request(&self.unread) {
                 self.unread.drain(..length);
                 return Some(words);
+            }
+            if !self.fill() {
+                return None;
+            }
+        }
+    }
+
+    /// The next request of the memcached protocol, or `None` when the proxy has closed the connection.
+    pub(crate) fn text_request(&mut self) -> Option<TextRequest> {
+        loop {
+            if let Some((request, length)) = TextRequest::parse(&self.unread) {
+                self.unread.drain(..length);
+                return Some(request);
             }
             if !self.fill() {
                 return None;

@@ -1,0 +1,148 @@
+//! The scanners of both protocols behind one face, so that reading a connection is written once.
+
+use proto::memcached::{self, Request};
+use proto::resp;
+use proto::{Span, resp::Malformed};
+
+use crate::topology::{Pool, Protocol};
+
+/// Finds where the requests of a client end.
+#[derive(Debug)]
+pub(crate) enum RequestScanner {
+    Resp(resp::RequestScanner),
+    Memcached(memcached::RequestScanner),
+}
+
+/// What a request is, beside its bytes and arguments.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Kind {
+    Resp,
+    Memcached(Request),
+}
+
+/// What the bytes received of a request are so far.
+#[derive(Debug)]
+pub(crate) enum Scan {
+    Incomplete,
+    /// A request of so many bytes.
+    Complete(usize, Kind),
+    /// Anything but a request that is routed as it is.
+    Odd(Odd),
+}
+
+/// What has to be looked at apart.
+#[derive(Debug)]
+pub(crate) enum Odd {
+    /// A RESP request written as a line of words.
+    Inline(usize),
+    /// A blank line.
+    Blank(usize),
+    /// No RESP.
+    Resp(Malformed),
+    /// A memcached request that is not forwarded: length of what was received of it, bytes to discard after that, and
+    /// whether its sender wants to hear.
+    Refused { len: usize, swallow: u64, refusal: memcached::Refusal, is_silent: bool },
+    /// No memcached text protocol.
+    Memcached(memcached::Malformed),
+    /// The binary protocol.
+    Binary,
+}
+
+impl RequestScanner {
+    /// For clients of `pool`.
+    pub(crate) fn new(pool: &Pool) -> RequestScanner {
+        match pool.protocol {
+            Protocol::Redis => RequestScanner::Resp(resp::RequestScanner::default()),
+            Protocol::Memcached => {
+                RequestScanner::Memcached(memcached::RequestScanner::new(pool.item_bytes_max))
+            }
+        }
+    }
+
+    /// Scans on; `bytes` begin with the first byte of the request.
+    pub(crate) fn scan(&mut self, bytes: &[u8], args: &mut Vec<Span>) -> Scan {
+        match self {
+            RequestScanner::Resp(scanner) => match scanner.scan(bytes, args) {
+                resp::Scan::Complete(len) => Scan::Complete(len, Kind::Resp),
+                resp::Scan::Incomplete => Scan::Incomplete,
+                resp::Scan::Inline(len) => Scan::Odd(Odd::Inline(len)),
+                resp::Scan::Blank(len) => Scan::Odd(Odd::Blank(len)),
+                resp::Scan::Malformed(malformed) => Scan::Odd(Odd::Resp(malformed)),
+            },
+            RequestScanner::Memcached(scanner) => match scanner.scan(bytes, args) {
+                memcached::Scan::Complete { len, request } => {
+                    Scan::Complete(len, Kind::Memcached(request))
+                }
+                memcached::Scan::Incomplete => Scan::Incomplete,
+                memcached::Scan::Refused { len, swallow, refusal, is_silent } => {
+                    Scan::Odd(Odd::Refused { len, swallow, refusal, is_silent })
+                }
+                memcached::Scan::Malformed(malformed) => Scan::Odd(Odd::Memcached(malformed)),
+                memcached::Scan::Binary => Scan::Odd(Odd::Binary),
+            },
+        }
+    }
+
+    /// Length of the whole request as far as it is known.
+    pub(crate) fn bytes_wanted(&self) -> usize {
+        match self {
+            RequestScanner::Resp(scanner) => scanner.bytes_wanted(),
+            RequestScanner::Memcached(scanner) => scanner.bytes_wanted(),
+        }
+    }
+}
+
+impl Default for RequestScanner {
+    fn default() -> Self {
+        RequestScanner::Resp(resp::RequestScanner::default())
+    }
+}
+
+/// Finds where the replies of a server end.
+#[derive(Debug)]
+pub(crate) enum ReplyScanner {
+    Resp(resp::ReplyScanner),
+    Memcached(memcached::ReplyScanner),
+}
+
+/// What the bytes received of a reply are so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ReplyScan {
+    Incomplete,
+    /// A reply of so many bytes.
+    Complete(usize),
+    Malformed,
+}
+
+impl ReplyScanner {
+    pub(crate) fn new(protocol: Protocol) -> ReplyScanner {
+        match protocol {
+            Protocol::Redis => ReplyScanner::Resp(resp::ReplyScanner::default()),
+            Protocol::Memcached => ReplyScanner::Memcached(memcached::ReplyScanner::default()),
+        }
+    }
+
+    /// Scans on; `bytes` begin with the first byte of the reply.
+    pub(crate) fn scan(&mut self, bytes: &[u8]) -> ReplyScan {
+        match self {
+            ReplyScanner::Resp(scanner) => match scanner.scan(bytes) {
+                resp::ReplyScan::Complete(len) => ReplyScan::Complete(len),
+                resp::ReplyScan::Incomplete => ReplyScan::Incomplete,
+                resp::ReplyScan::Malformed(_) => ReplyScan::Malformed,
+            },
+            ReplyScanner::Memcached(scanner) => match scanner.scan(bytes) {
+                memcached::ReplyScan::Complete(len) => ReplyScan::Complete(len),
+                memcached::ReplyScan::Incomplete => ReplyScan::Incomplete,
+                memcached::ReplyScan::Malformed(_) => ReplyScan::Malformed,
+            },
+        }
+    }
+
+    /// Length of the whole reply as far as it is known.
+    pub(crate) fn bytes_wanted(&self) -> usize {
+        match self {
+            ReplyScanner::Resp(scanner) => scanner.bytes_wanted(),
+            ReplyScanner::Memcached(scanner) => scanner.bytes_wanted(),
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! Memcached pools: the protocol as memcached has it, and what the proxy adds and refuses.
+
+mod script;
+mod scripts;

@@ -1,0 +1,284 @@
+//! Finds where a request ends and where its words are, in bytes that arrive in any pieces: one pass
+//! over the line, none over the value. What the words mean together is judged by `line`.
+
+use super::limits::{KEYS_LINE_BYTES_MAX, KEYS_MAX, LINE_BYTES_MAX};
+use super::line::{Line, Verdict};
+use super::{Command, Malformed, Policy, Reason, Refusal, binary, command, key};
+use crate::Span;
+
+/// What the bytes at hand are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scan {
+    /// The beginning of a request; more bytes are needed.
+    Incomplete,
+    /// A whole request: its line and, for a storage command, the value with its CR LF.
+    Complete {
+        /// Its bytes.
+        len: usize,
+        /// What it asks for.
+        request: Request,
+    },
+    /// Refused while its end is known, so that the connection lives on.
+    Refused {
+        /// Bytes of what was given that are used up.
+        len: usize,
+        /// Bytes behind them, perhaps not received yet, that are the value and to be discarded.
+        swallow: u64,
+        /// What it is answered.
+        refusal: Refusal,
+        /// It said `noreply`: it is not answered at all.
+        is_silent: bool,
+    },
+    /// The end of the request cannot be told. Answer and close.
+    Malformed(Malformed),
+    /// The first byte is that of the binary protocol.
+    Binary,
+}
+
+/// A request that may be served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// The row of its first word.
+    pub command: &'static Command,
+    /// Bytes of its line, CR LF included.
+    pub line: u32,
+    /// Bytes of its value without CR LF; 0 if it has none.
+    pub data: u32,
+    /// Whether, and with which word, it asks for less than one reply.
+    pub silence: Silence,
+    /// Its key is in base64 (flag `b` of a meta command).
+    pub is_base64: bool,
+}
+
+/// A request for less than one reply. A span is that of the word that asks for it: overwritten with
+/// blanks, the request is answered all the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Silence {
+    /// It is answered.
+    None,
+    /// `noreply`: it is not answered.
+    NoReply(Span),
+    /// Flag `q` of a meta command: what [`Command::is_suppressed`] says is not answered.
+    Quiet(Span),
+}
+
+impl Request {
+    /// The key of a [`Policy::SingleShard`] command, as it is hashed: one in base64 is decoded into
+    /// `decoded`. Empty for every other command.
+    #[inline]
+    pub fn key<'b>(
+        &self,
+        args: &[Span],
+        bytes: &'b [u8],
+        decoded: &'b mut key::Decoded,
+    ) -> &'b [u8] {
+        let Policy::SingleShard { key } = self.command.policy else { return &[] };
+        let word = args.get(key).copied().unwrap_or_default().of(bytes);
+        if self.is_base64 { decoded.decode(word).unwrap_or_default() } else { word }
+    }
+}
+
+/// Scans one request. [`Default`] is the state at a request's first byte, for values of any length.
+///
+/// INVARIANT: `at` is at most the length of the bytes of the latest call, and no byte before it is
+/// looked at again.
+#[derive(Clone, Debug)]
+pub struct RequestScanner {
+    at: u32,
+    /// Where the word that `at` is in began.
+    word: u32,
+    /// Bytes of the longest word so far.
+    longest: u32,
+    item_bytes_max: u32,
+    /// A byte below the blank, or 0x7f, was among them.
+    has_control: bool,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Before the first byte.
+    First,
+    /// Between words.
+    Blank,
+    /// Inside a word.
+    Word,
+    /// The line is whole; the value is not.
+    Value(Request),
+}
+
+impl Default for RequestScanner {
+    fn default() -> Self {
+        Self::new(u32::MAX)
+    }
+}
+
+impl RequestScanner {
+    /// A scanner at a request's first byte, which refuses values of more than `item_bytes_max`
+    /// bytes. [`u32::MAX`] is no limit.
+    pub const fn new(item_bytes_max: u32) -> Self {
+        Self { at: 0, word: 0, longest: 0, item_bytes_max, has_control: false, stage: Stage::First }
+    }
+
+    /// Scans on. `bytes` begins at the request's first byte and is never shorter than in the call
+    /// before; `args` holds what that call left there and receives one span per word found.
+    ///
+    /// After anything but [`Scan::Incomplete`] start afresh, with a new scanner and empty `args`.
+    #[inline]
+    pub fn scan(&mut self, bytes: &[u8], args: &mut Vec<Span>) -> Scan {
+        if self.stage == Stage::First {
+            match bytes.first() {
+                None => return Scan::Incomplete,
+                Some(first) if binary::is_magic(*first) => return Scan::Binary,
+                Some(_) => self.stage = Stage::Blank,
+            }
+        }
+        if let Stage::Value(request) = self.stage {
+            return value(bytes, request);
+        }
+        match self.line(bytes, args) {
+            Ok(()) => self.judge(bytes, args),
+            Err(scan) => scan,
+        }
+    }
+
+    /// A lower bound of the whole request's length as far as it is known, 0 while nothing is. Meant
+    /// for growing a buffer step by step; the peer only announced it, so never allocate it at once.
+    pub fn bytes_wanted(&self) -> usize {
+        match self.stage {
+            Stage::Value(request) => value_end(request).saturating_add(2),
+            _ => self.at as usize,
+        }
+    }
+
+    /// Words up to the line end; `at` is behind it when it is found.
+    #[inline]
+    fn line(&mut self, bytes: &[u8], args: &mut Vec<Span>) -> Result<(), Scan> {
+        let from = self.at as usize;
+        let window = bytes.get(..LINE_BYTES_MAX).unwrap_or(bytes);
+        if from < window.len() && self.words(window, args)? {
+            return Ok(());
+        }
+        if bytes.len() < LINE_BYTES_MAX {
+            return Err(Scan::Incomplete);
+        }
+        self.long_line(bytes, args)
+    }
+
+    /// A line beyond the bound of those that name one key.
+    #[cold]
+    fn long_line(&mut self, bytes: &[u8], args: &mut Vec<Span>) -> Result<(), Scan> {
+        let too_long = |at| Scan::Malformed(Malformed::at(at, Reason::LineTooLong));
+        let command = args.first().and_then(|word| command::find(word.of(bytes)));
+        if !command.is_some_and(|row| matches!(row.policy, Policy::Split { .. })) {
+            return Err(too_long(LINE_BYTES_MAX));
+        }
+        let window = bytes.get(..KEYS_LINE_BYTES_MAX).unwrap_or(bytes);
+        if self.words(window, args)? {
+            return Ok(());
+        }
+        if args.len() > KEYS_MAX {
+            return Err(Scan::Malformed(Malformed::at(self.at as usize, Reason::TooManyKeys)));
+        }
+        if bytes.len() >= KEYS_LINE_BYTES_MAX {
+            return Err(too_long(KEYS_LINE_BYTES_MAX));
+        }
+        Err(Scan::Incomplete)
+    }
+
+    /// Takes words from `window` until the line ends in it; whether it did.
+    #[inline]
+    fn words(&mut self, window: &[u8], args: &mut Vec<Span>) -> Result<bool, Scan> {
+        let rest = window.get(self.at as usize..).unwrap_or_default();
+        for (at, byte) in (self.at..).zip(rest) {
+            if *byte > b' ' && *byte != 0x7f {
+                if self.stage == Stage::Blank {
+                    self.stage = Stage::Word;
+                    self.word = at;
+                }
+                continue;
+            }
+            match *byte {
+                b' ' => self.end_word(at, args),
+                b'\r' => {
+                    self.end_word(at, args);
+                    self.at = at;
+                    return match window.get(at.saturating_add(1) as usize) {
+                        None => Ok(false),
+                        Some(b'\n') => {
+                            self.at = at.saturating_add(2);
+                            Ok(true)
+                        }
+                        Some(_) => Err(Scan::Malformed(Malformed::at(
+                            at.saturating_add(1) as usize,
+                            Reason::BareCr,
+                        ))),
+                    };
+                }
+                _ => {
+                    self.has_control = true;
+                    if self.stage == Stage::Blank {
+                        self.stage = Stage::Word;
+                        self.word = at;
+                    }
+                }
+            }
+        }
+        self.at = u32::try_from(window.len()).unwrap_or(u32::MAX);
+        Ok(false)
+    }
+
+    #[inline]
+    fn end_word(&mut self, at: u32, args: &mut Vec<Span>) {
+        if self.stage == Stage::Word {
+            self.stage = Stage::Blank;
+            let word = Span { start: self.word, end: at };
+            self.longest = self.longest.max(at.saturating_sub(self.word));
+            args.push(word);
+        }
+    }
+
+    /// The line is whole.
+    #[inline]
+    fn judge(&mut self, bytes: &[u8], args: &[Span]) -> Scan {
+        let line = Line {
+            bytes,
+            args,
+            len: self.at,
+            longest: self.longest as usize,
+            has_control: self.has_control,
+            item_bytes_max: self.item_bytes_max,
+        };
+        match line.judge() {
+            Verdict::Line(request) => Scan::Complete { len: self.at as usize, request },
+            Verdict::Value(request) => {
+                self.stage = Stage::Value(request);
+                value(bytes, request)
+            }
+            Verdict::Refused { refusal, swallow, is_silent } => {
+                Scan::Refused { len: self.at as usize, swallow, refusal, is_silent }
+            }
+            Verdict::Malformed(malformed) => Scan::Malformed(malformed),
+        }
+    }
+}
+
+/// Offset behind the value of a request.
+#[inline]
+fn value_end(request: Request) -> usize {
+    (request.line as usize).saturating_add(request.data as usize)
+}
+
+/// Skips a value; what follows it must be CR LF.
+#[inline]
+fn value(bytes: &[u8], request: Request) -> Scan {
+    let end = value_end(request);
+    match bytes.get(end..) {
+        Some([b'\r', b'\n', ..]) => Scan::Complete { len: end.saturating_add(2), request },
+        None | Some([] | [b'\r']) => Scan::Incomplete,
+        Some([b'\r', ..]) => {
+            Scan::Malformed(Malformed::at(end.saturating_add(1), Reason::BadDataChunk))
+        }
+        Some(_) => Scan::Malformed(Malformed::at(end, Reason::BadDataChunk)),
+    }
+}
