@@ -35,6 +35,7 @@ pub use addresses::{Addresses, Place};
 use dial::Dialer;
 pub use dial::{Resolve, Resolved};
 use newcomers::{Newcomer, Newcomers};
+pub use proxy_header::fuzz_proxy_header;
 
 /// What a client is told when there is no room for it; Redis' words.
 const MAX_CLIENTS: &[u8] = b"-ERR max number of clients reached\r\n";
@@ -48,6 +49,7 @@ fn words_of_refusal(protocol: Protocol) -> &'static [u8] {
         Protocol::Memcached => MAX_CLIENTS_MEMCACHED,
     }
 }
+
 /// Hosts remembered to speak memcached's binary protocol; further ones are not logged.
 const BINARY_HOSTS_MAX: usize = 1024;
 
@@ -396,7 +398,7 @@ impl Core for WorkerCore {
         let admission = &self.shared.admissions[pool as usize];
         let refuse = |stream| Verdict::Refuse(words_of_refusal(admission.protocol), stream);
         let peer = match peer {
-            Peer::Tcp(address) => Some(address),
+            Peer::Tcp(address) => Some(addresses::canonical(address)),
             Peer::Unix => None,
         };
         // Behind a load balancer the address is known with the header only.

@@ -13,7 +13,7 @@ struct Stage {
 }
 
 /// Cases that fail before the rest is left out: each may wait for a reply that never comes.
-const FAULTS_MAX: usize = 50;
+const FAULTS_MAX: usize = 5;
 
 impl Stage {
     fn set() -> Stage {
@@ -37,9 +37,6 @@ impl Stage {
         let mut client: Client = self.direct.client();
         let direct =
             case.play(Side::Direct, cut, &mut client).map_err(|e| format!("direct, {e}"))?;
-        if std::env::var_os("DIRECT_ONLY").is_some() {
-            return Ok(());
-        }
         for (proxy, servers) in self.proxies.iter().zip([1, 3]) {
             let got = case
                 .play(Side::Proxied, cut, &mut proxy.client())
