@@ -7,11 +7,14 @@ use std::path::{Path, PathBuf};
 
 use nutcracker::cli::Options;
 use nutcracker::config;
+use nutcracker::stats::catalogue::{self, Kind, Metric};
+use nutcracker::stats::metrics::{Family, families};
 use proto::Span;
 use proto::resp::command::{self, Command, Merge, Policy, Unsupported};
 use proto::resp::{RequestScanner, Scan, encode};
 
 const INTRODUCTION: &str = include_str!("docs/commands_introduction.md");
+const METRICS_INTRODUCTION: &str = include_str!("docs/metrics_introduction.md");
 
 /// The groups of Redis' documentation: title, first and last command of each in the table.
 const GROUPS: [(&str, &str, &str); 16] = [
@@ -55,16 +58,52 @@ fn read(path: &str) -> String {
 
 #[test]
 fn the_list_of_commands_is_what_the_table_says() {
-    let path = root().join("docs/commands.md");
-    let generated = commands();
+    assert_generated("docs/commands.md", &commands());
+}
+
+#[test]
+fn the_list_of_metrics_is_what_the_catalogue_says() {
+    assert_generated("docs/metrics.md", &metrics());
+}
+
+/// A document is what it was generated from, or becomes so when asked to.
+#[track_caller]
+fn assert_generated(document: &str, generated: &str) {
+    let path = root().join(document);
     if std::env::var_os("UPDATE_DOCS").is_some() {
-        fs::write(&path, &generated).expect("the list can be written");
+        fs::write(&path, generated).expect("a document can be written");
     }
     let committed = fs::read_to_string(&path).unwrap_or_default();
     assert!(
         committed == generated,
-        "docs/commands.md is out of date: run UPDATE_DOCS=1 cargo test -p nutcracker --test docs"
+        "{document} is out of date: run UPDATE_DOCS=1 cargo test -p nutcracker --test docs"
     );
+}
+
+fn metrics() -> String {
+    let mut out = String::from(METRICS_INTRODUCTION);
+    document_rows(&mut out, "A pool", &catalogue::POOL);
+    document_rows(&mut out, "A server", &catalogue::SERVER);
+    out.push_str(
+        "\n## What Prometheus reads\n\n| metric | kind | labels | meaning |\n|---|---|---|---|\n",
+    );
+    for Family { name, kind, labels, doc } in families() {
+        let labels: Vec<String> = labels.iter().map(|label| format!("`{label}`")).collect();
+        let _ = writeln!(out, "| `{name}` | {kind} | {} | {doc} |", labels.join(", "));
+    }
+    out
+}
+
+fn document_rows<C>(out: &mut String, title: &str, metrics: &[Metric<C>]) {
+    let _ = write!(out, "\n### {title}\n\n| key | kind | meaning |\n|---|---|---|\n");
+    for Metric { name, kind, doc, .. } in metrics {
+        let kind = match kind {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+            Kind::Timestamp => "time",
+        };
+        let _ = writeln!(out, "| `{name}` | {kind} | {doc} |");
+    }
 }
 
 fn commands() -> String {
@@ -176,7 +215,9 @@ fn the_example_of_the_readme_is_a_sound_configuration() {
 #[test]
 fn every_link_leads_somewhere() {
     let mut faults = Vec::new();
-    for document in WRITTEN.iter().chain(&["docs/commands.md", "docs/configuration.md"]) {
+    for document in
+        WRITTEN.iter().chain(&["docs/commands.md", "docs/configuration.md", "docs/metrics.md"])
+    {
         let text = read(document);
         for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
             let (file, heading) = target.split_once('#').unwrap_or((target, ""));

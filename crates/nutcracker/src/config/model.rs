@@ -182,8 +182,13 @@ impl Global {
             client_requests_max: self.client_requests_max,
             worker_memory_bytes_max: saturate(share),
             window_us_max: self.batch_window_us,
+            drain_us_max: saturate_us(self.drain_timeout),
         }
     }
+}
+
+fn saturate_us(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 fn saturate(bytes: u64) -> usize {
@@ -196,6 +201,7 @@ impl Pool {
         let ejection = self.auto_eject_hosts.then_some(Ejection {
             failure_limit: self.server_failure_limit,
             retry_timeout: self.server_retry_timeout,
+            probe: false,
             on_eject: self.on_eject,
         });
         topology::Pool {

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
@@ -100,6 +101,16 @@ impl Fleet {
         for worker in &self.workers {
             worker.send(Message::Drain { until_us });
         }
+    }
+
+    /// Asks every worker for a sign of life: each adds one to the number returned when it next takes its mail.
+    #[must_use]
+    pub fn call_roll(&self) -> Arc<AtomicUsize> {
+        let answers = Arc::new(AtomicUsize::new(0));
+        for worker in &self.workers {
+            worker.send(Message::RollCall(Arc::clone(&answers)));
+        }
+        answers
     }
 
     /// To be called for each [`Event::WorkerEnded`].

@@ -11,6 +11,7 @@ use super::startup::StartError;
 use crate::cli::COMPATIBLE_VERSION;
 use crate::config::Settings;
 use crate::process::os_error_text;
+use crate::stats::Export;
 use crate::stats::document::Document;
 use crate::stats::port::Port;
 
@@ -45,7 +46,11 @@ impl StatsServer {
     /// Serves the counts of `fleet` on `listener`.
     pub(super) fn start(listener: Listener, fleet: &Fleet) -> std::io::Result<StatsServer> {
         let document = Document::new(fleet.topology(), fleet.counts(), COMPATIBLE_VERSION);
-        let port = Port::open(listener.socket.try_clone()?, move || document.text())?;
+        let export = move |export| match export {
+            Export::Document => document.text(),
+            Export::Metrics => document.metrics(),
+        };
+        let port = Port::open(listener.socket.try_clone()?, export)?;
         Ok(StatsServer { _port: port, _listener: listener })
     }
 }

@@ -1,8 +1,9 @@
 //! Names, order, meaning and source of the metrics of pools and servers: one table for every export and for `-D`.
 //!
-//! COMPAT: names and order are those of twemproxy 0.5; collectors address metrics by name and some by position.
+//! COMPAT: names and order of [`POOL`] and [`SERVER`] are those of twemproxy 0.5; collectors address metrics by name and
+//! some by position. What 0.5 did not count is in tables of its own, which the stats document leaves out.
 
-use engine::counters::{PoolCounts, ServerCounts};
+use engine::counters::{PoolCounts, ServerCounts, WorkerCounts};
 
 /// How a metric behaves over time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,7 +91,7 @@ pub const SERVER: [Metric<ServerCounts>; 13] = [
     }),
     timestamp(
         "server_ejected_at",
-        "time of the latest ejection, in microseconds since the epoch",
+        "time of the latest ejection since the epoch, microseconds (seconds in /metrics), 0 for never",
         |server| server.server_ejected_at.value(),
     ),
     counter("requests", "requests queued for the server", |server| server.requests.value()),
@@ -106,6 +107,38 @@ pub const SERVER: [Metric<ServerCounts>; 13] = [
         server.out_queue_bytes.value()
     }),
 ];
+
+/// Metrics of the process, which every worker counts a part of.
+pub const WORKER: [Metric<WorkerCounts>; 7] = [
+    counter("connections_total", "connections made in either direction, attempts included", |w| {
+        w.total_connections.value()
+    }),
+    gauge("connections", "connections open now, in either direction", |worker| {
+        worker.curr_connections.value()
+    }),
+    gauge("clients", "clients connected now", |worker| worker.clients.value()),
+    counter("local_replies", "requests answered by the proxy itself", |worker| {
+        worker.local_replies.value()
+    }),
+    counter("shed", "requests refused and replies dropped at the ceiling of memory", |worker| {
+        worker.shed.value()
+    }),
+    gauge("buffered_bytes", "bytes of buffers that connections use", |worker| {
+        worker.buffered_bytes.value()
+    }),
+    counter("freed_bytes", "bytes of buffers given back to the system's allocator", |worker| {
+        worker.freed_bytes.value()
+    }),
+];
+
+/// Metrics of a pool that 0.5 did not have.
+pub const POOL_BEYOND_0_5: [Metric<PoolCounts>; 1] =
+    [counter("cross_shard", "requests sent to the shard of their first key only", |pool| {
+        pool.cross_shard.value()
+    })];
+
+/// Metrics of a server that 0.5 did not have.
+pub const SERVER_BEYOND_0_5: [Metric<ServerCounts>; 0] = [];
 
 #[cfg(test)]
 mod tests {

@@ -11,6 +11,7 @@ use engine::counters::{Counts, WorkerCounts};
 use engine::topology::{Pool, Topology};
 
 use super::catalogue::{self, Metric};
+use super::metrics::{self, Scrape};
 
 /// Makes the document from the counts of all workers, live.
 #[derive(Debug)]
@@ -47,6 +48,13 @@ impl Document {
         // Writing to a string does not fail.
         let _ = self.write(&mut text);
         text
+    }
+
+    /// The same counts, and those that 0.5 did not have, as Prometheus reads them.
+    #[must_use]
+    pub fn metrics(&self) -> String {
+        let uptime = self.started.elapsed();
+        metrics::text(Scrape { topology: &self.topology, counts: &self.counts, uptime })
     }
 
     fn write(&self, text: &mut String) -> fmt::Result {

@@ -3,8 +3,13 @@
 
 use std::fmt::Write;
 
+use super::{Export, metrics};
+
 /// A longer request than this is answered without reading on.
 const REQUEST_BYTES_MAX: usize = 8 << 10;
+
+/// The way out for whoever guessed wrong.
+const NO_SUCH_PAGE: &str = "no such page; there are / and /metrics\n";
 
 /// Who is at the other end, from the first bytes received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +38,7 @@ enum Method {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Page {
     Stats,
+    Metrics,
     Unknown,
 }
 
@@ -69,16 +75,19 @@ fn has_empty_line(lines: &[u8]) -> bool {
 
 fn page(target: &[u8]) -> Page {
     let path = target.split(|&byte| byte == b'?').next().unwrap_or(target);
-    if path == b"/" || path == b"/stats" { Page::Stats } else { Page::Unknown }
+    match path {
+        b"/" | b"/stats" => Page::Stats,
+        b"/metrics" => Page::Metrics,
+        _ => Page::Unknown,
+    }
 }
 
-/// The whole answer; `document` is asked for when the page is there.
-pub(super) fn response(request: Request, document: impl Fn() -> String) -> String {
+/// The whole answer, with the counts as `export` gives them.
+pub(super) fn response(request: Request, export: impl Fn(Export) -> String) -> String {
     let (status, content_type, body) = match request.page {
-        Page::Stats => ("200 OK", "application/json", document()),
-        Page::Unknown => {
-            ("404 Not Found", "text/plain", "no such page; the statistics are at /\n".into())
-        }
+        Page::Stats => ("200 OK", "application/json", export(Export::Document)),
+        Page::Metrics => ("200 OK", metrics::CONTENT_TYPE, export(Export::Metrics)),
+        Page::Unknown => ("404 Not Found", "text/plain", NO_SUCH_PAGE.to_owned()),
     };
     let mut text = String::with_capacity(body.len() + 128);
     // Writing to a string does not fail.
@@ -122,12 +131,15 @@ mod tests {
     }
 
     #[test]
-    fn only_two_paths_are_known() {
+    fn only_three_paths_are_known() {
         for (target, page) in [
             ("/", Page::Stats),
             ("/?", Page::Stats),
             ("/stats", Page::Stats),
+            ("/metrics", Page::Metrics),
+            ("/metrics?name[]=x", Page::Metrics),
             ("/stats/", Page::Unknown),
+            ("/metric", Page::Unknown),
             ("//", Page::Unknown),
             ("*", Page::Unknown),
         ] {

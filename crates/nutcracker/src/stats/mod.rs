@@ -4,5 +4,15 @@ pub mod catalogue;
 pub mod document;
 mod http;
 pub mod info;
+pub mod metrics;
 mod peer;
 pub mod port;
+
+/// A form in which all counts can be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Export {
+    /// The stats document.
+    Document,
+    /// The text that Prometheus reads.
+    Metrics,
+}

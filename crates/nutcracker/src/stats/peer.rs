@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use rustix::event::PollFlags;
 use socket2::Socket;
 
+use super::Export;
 use super::http::{self, Opening};
 
 /// A peer that is silent for so long reads only. COMPAT: readers of twemproxy 0.5 send nothing.
@@ -93,9 +94,9 @@ impl Peer {
     pub(super) fn advance(
         &mut self,
         now: Instant,
-        document: &impl Fn() -> String,
+        export: &impl Fn(Export) -> String,
     ) -> io::Result<bool> {
-        if matches!(self.state, State::Listening { .. }) && !self.listen(now, document)? {
+        if matches!(self.state, State::Listening { .. }) && !self.listen(now, export)? {
             return Ok(true);
         }
         if matches!(self.state, State::Answering { .. }) && !self.answer(now)? {
@@ -105,7 +106,7 @@ impl Peer {
     }
 
     /// Reads until it is clear what to answer; whether it is.
-    fn listen(&mut self, now: Instant, document: &impl Fn() -> String) -> io::Result<bool> {
+    fn listen(&mut self, now: Instant, export: &impl Fn(Export) -> String) -> io::Result<bool> {
         let State::Listening { received } = &mut self.state else { return Ok(true) };
         let was_silent = received.is_empty();
         let input = read(&self.socket, |bytes| received.extend_from_slice(bytes))?;
@@ -115,8 +116,8 @@ impl Peer {
         let waits = now < self.deadline && !matches!(input, Input::End);
         let answer = match http::opening(received) {
             Opening::Incomplete if waits => return Ok(false),
-            Opening::Incomplete | Opening::Plain => document(),
-            Opening::Http(request) => http::response(request, document),
+            Opening::Incomplete | Opening::Plain => export(Export::Document),
+            Opening::Http(request) => http::response(request, export),
         };
         self.state = State::Answering { answer: answer.into_bytes(), sent: 0 };
         self.deadline = now + READING_PATIENCE;

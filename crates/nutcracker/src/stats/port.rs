@@ -1,4 +1,4 @@
-//! The stats port: one thread that gives the stats document to whoever connects.
+//! The stats port: one thread that gives the counts to whoever connects, in the form it asks for.
 //!
 //! It stands apart from the workers because its readers may be slow and many, and no request waits for it. All of its
 //! connections are served in turn without blocking, so that none of them waits for another.
@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::Socket;
 
+use super::Export;
 use super::peer::Peer;
 use crate::process::os_error_text;
 
@@ -32,17 +33,17 @@ pub struct Port {
 }
 
 impl Port {
-    /// Serves those who connect to `listener`, which is listening and non-blocking, with what `document` returns.
+    /// Serves those who connect to `listener`, which is listening and non-blocking, with what `export` returns.
     ///
     /// # Errors
     /// The thread cannot be made.
     pub fn open(
         listener: Socket,
-        document: impl Fn() -> String + Send + 'static,
+        export: impl Fn(Export) -> String + Send + 'static,
     ) -> io::Result<Port> {
         let (stopped, stop) = io::pipe()?;
         let service =
-            Service { listener, stopped, document, peers: Vec::new(), accepting_from: None };
+            Service { listener, stopped, export, peers: Vec::new(), accepting_from: None };
         let thread = thread::Builder::new().name("stats".into()).spawn(|| service.run())?;
         Ok(Port { stop: Some(stop), thread: Some(thread) })
     }
@@ -59,11 +60,11 @@ impl Drop for Port {
 }
 
 /// What the thread owns.
-struct Service<D> {
+struct Service<E> {
     listener: Socket,
     /// At its end once the thread has to stop.
     stopped: PipeReader,
-    document: D,
+    export: E,
     /// In the order of their arrival.
     peers: Vec<Peer>,
     /// Set while nobody is accepted.
@@ -80,7 +81,7 @@ enum Wake {
     Turn,
 }
 
-impl<D: Fn() -> String> Service<D> {
+impl<E: Fn(Export) -> String> Service<E> {
     fn run(mut self) {
         loop {
             match self.wait() {
@@ -93,8 +94,8 @@ impl<D: Fn() -> String> Service<D> {
                 }
             }
             let now = Instant::now();
-            let document = &self.document;
-            self.peers.retain_mut(|peer| peer.advance(now, document).unwrap_or(false));
+            let export = &self.export;
+            self.peers.retain_mut(|peer| peer.advance(now, export).unwrap_or(false));
         }
     }
 

@@ -19,7 +19,7 @@ mod report;
 use std::collections::{HashMap, HashSet};
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -35,6 +35,7 @@ pub use addresses::{Addresses, Place};
 use dial::Dialer;
 pub use dial::{Resolve, Resolved};
 use newcomers::{Newcomer, Newcomers};
+pub use proxy_header::fuzz_proxy_header;
 
 /// What a client is told when there is no room for it; Redis' words.
 const MAX_CLIENTS: &[u8] = b"-ERR max number of clients reached\r\n";
@@ -48,6 +49,7 @@ fn words_of_refusal(protocol: Protocol) -> &'static [u8] {
         Protocol::Memcached => MAX_CLIENTS_MEMCACHED,
     }
 }
+
 /// Hosts remembered to speak memcached's binary protocol; further ones are not logged.
 const BINARY_HOSTS_MAX: usize = 1024;
 
@@ -93,6 +95,8 @@ pub enum Message {
     Sibling(Event),
     /// The addresses of a server's host.
     Resolved(Resolved),
+    /// Show that this worker is not stuck, by adding one.
+    RollCall(Arc<AtomicUsize>),
     /// Stop accepting, answer what is in flight, end; at this monotonic time at the latest, µs.
     Drain {
         /// End of the patience.
@@ -394,7 +398,7 @@ impl Core for WorkerCore {
         let admission = &self.shared.admissions[pool as usize];
         let refuse = |stream| Verdict::Refuse(words_of_refusal(admission.protocol), stream);
         let peer = match peer {
-            Peer::Tcp(address) => Some(address),
+            Peer::Tcp(address) => Some(addresses::canonical(address)),
             Peer::Unix => None,
         };
         // Behind a load balancer the address is known with the header only.
@@ -474,6 +478,9 @@ impl Core for WorkerCore {
                         self.engine.failed(slot, engine::fault::HOST_IS_DOWN, now(at));
                     }
                 }
+            }
+            Message::RollCall(answers) => {
+                answers.fetch_add(1, Ordering::Relaxed);
             }
             Message::Drain { until_us } => {
                 self.draining_until_us = Some(until_us);

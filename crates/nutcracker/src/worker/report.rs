@@ -57,10 +57,11 @@ pub(super) fn log(event: &Event, topology: &Topology) {
         }
         Event::UnknownCommand { pool, peer, command } => {
             let (name, command) = (&pool_at(pool).name, command.as_str());
+            // The binary header begins with a blank line.
+            let hint = if matches!(command, "PROXY" | "") { HINT } else { "" };
             log::warn!(
-                "parsed unsupported command '{command}' in pool '{name}' from {}{}",
-                c(peer),
-                if command == "PROXY" { HINT } else { "" }
+                "parsed unsupported command '{command}' in pool '{name}' from {}{hint}",
+                c(peer)
             );
         }
         Event::Malformed { pool, peer, reason } => {

@@ -161,7 +161,7 @@ fn an_http_client_gets_http() {
 }
 
 /// Head and body of the answer to `request`. A client whose request was held up, as on a busy machine, asks again.
-fn http(proxy: &Proxy, request: &str) -> (String, String) {
+pub(super) fn http(proxy: &Proxy, request: &str) -> (String, String) {
     crate::harness::eventually("an answer in HTTP", || {
         let mut client = Client::connect(proxy.stats_address());
         client.send(request.as_bytes());

@@ -132,10 +132,16 @@ impl Client {
     /// Sends `bytes` from a thread of its own, which ends when all are sent or the connection is gone.
     #[track_caller]
     pub(crate) fn send_in_background(&self, bytes: Vec<u8>) -> JoinHandle<()> {
+        self.send_pieces_in_background(vec![bytes])
+    }
+
+    /// The same, with a segment for each piece.
+    #[track_caller]
+    pub(crate) fn send_pieces_in_background(&self, pieces: Vec<Vec<u8>>) -> JoinHandle<()> {
         let Stream::Tcp(stream) = &self.stream else { panic!("only over TCP") };
         let mut stream = stream.try_clone().expect("a second handle");
         thread::spawn(move || {
-            let _gone = stream.write_all(&bytes);
+            let _gone = pieces.iter().try_for_each(|piece| stream.write_all(piece));
         })
     }
 
@@ -208,6 +214,26 @@ impl Client {
         let length = expected.len().min(self.pending().len());
         let got = self.take(length);
         assert!(got == expected, "expected {}, got {}", show(expected), show(&got));
+    }
+
+    /// Reads until what came ends with `mark`, and returns what was before it; or what came when there was no mark.
+    pub(crate) fn read_through(&mut self, mark: &[u8]) -> Result<Vec<u8>, Vec<u8>> {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.pending().ends_with(mark) {
+            if !matches!(self.fill(deadline), Ok(count) if count > 0) {
+                return Err(self.take(self.pending().len()));
+            }
+        }
+        let mut all = self.take(self.pending().len());
+        all.truncate(all.len() - mark.len());
+        Ok(all)
+    }
+
+    /// Sends a request of the memcached protocol and compares its reply.
+    #[track_caller]
+    pub(crate) fn ask(&mut self, request: impl AsRef<[u8]>, reply: impl AsRef<[u8]>) {
+        self.send(request.as_ref());
+        self.expect(reply.as_ref());
     }
 
     /// Reads to the end of the stream and compares everything that came.
@@ -314,6 +340,13 @@ impl Client {
             ));
         }
         Ok(())
+    }
+
+    /// Reads a line without its end.
+    #[track_caller]
+    pub(crate) fn text_line(&mut self) -> String {
+        let line = self.line(Instant::now() + PATIENCE);
+        line.unwrap_or_else(|error| panic!("read a line: {error}"))
     }
 
     fn line(&mut self, deadline: Instant) -> io::Result<String> {

@@ -11,6 +11,7 @@ use socket2::SockRef;
 
 use super::pool::Location;
 use super::ports::unused_port;
+use super::text::TextRequest;
 use super::wait::{PATIENCE, eventually};
 
 /// Something a script waits for until the test opens it.
@@ -96,6 +97,18 @@ impl FakeServer {
         })
     }
 
+    /// Answers every request of the memcached protocol with what `answer` makes of it.
+    #[track_caller]
+    pub(crate) fn answering_memcached(
+        answer: impl Fn(&TextRequest) -> Vec<u8> + Send + Sync + 'static,
+    ) -> FakeServer {
+        FakeServer::start(move |connection| {
+            while let Some(request) = connection.text_request() {
+                connection.send(&answer(&request));
+            }
+        })
+    }
+
     /// Where it listens.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
@@ -172,6 +185,44 @@ impl FakeConnection {
                 return None;
             }
         }
+    }
+
+    /// The next request of the memcached protocol, or `None` when the proxy has closed the connection.
+    pub(crate) fn text_request(&mut self) -> Option<TextRequest> {
+        loop {
+            if let Some((request, length)) = TextRequest::parse(&self.unread) {
+                self.unread.drain(..length);
+                return Some(request);
+            }
+            if !self.fill() {
+                return None;
+            }
+        }
+    }
+
+    /// The next line without its end, or `None` when the proxy has closed the connection.
+    pub(crate) fn line(&mut self) -> Option<Vec<u8>> {
+        loop {
+            if let Some(end) = self.unread.windows(2).position(|pair| pair == b"\r\n") {
+                let line = self.unread[..end].to_vec();
+                self.unread.drain(..end + 2);
+                return Some(line);
+            }
+            if !self.fill() {
+                return None;
+            }
+        }
+    }
+
+    /// Takes `count` bytes, whatever they are; `false` when the proxy has closed the connection before.
+    pub(crate) fn skip(&mut self, count: usize) -> bool {
+        while self.unread.len() < count {
+            if !self.fill() {
+                return false;
+            }
+        }
+        self.unread.drain(..count);
+        true
     }
 
     /// Waits until `count` requests have come.

@@ -41,6 +41,12 @@ impl Pool {
         pool.set("listen", "@0").set("redis", true).servers(servers)
     }
 
+    /// A memcached pool called `alpha` on the first address of the proxy.
+    pub(crate) fn memcached<L: Location>(servers: &[L]) -> Pool {
+        let pool = Pool { name: "alpha".into(), keys: Vec::new(), servers: Vec::new() };
+        pool.set("listen", "@0").servers(servers)
+    }
+
     /// Another name.
     pub(crate) fn named(mut self, name: &str) -> Pool {
         self.name = name.into();

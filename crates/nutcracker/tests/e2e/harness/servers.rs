@@ -68,13 +68,42 @@ impl RealServer {
         RealServer::start("redis-server", options, |dir| Place::Unix(dir.path().join("redis.sock")))
     }
 
+    /// A memcached on a loopback port.
+    #[track_caller]
+    pub(crate) fn memcached() -> RealServer {
+        RealServer::memcached_with(&[])
+    }
+
+    /// `count` memcacheds on loopback ports.
+    #[track_caller]
+    pub(crate) fn several_memcached(count: usize) -> Vec<RealServer> {
+        (0..count).map(|_| RealServer::memcached()).collect()
+    }
+
+    /// A memcached on a loopback port with further options, such as `["-I", "2m"]`.
+    #[track_caller]
+    pub(crate) fn memcached_with(options: &[&str]) -> RealServer {
+        RealServer::start("memcached", options, |_| {
+            Place::Tcp((Ipv4Addr::LOCALHOST, unused_port()).into())
+        })
+    }
+
+    /// A memcached on a unix socket.
+    #[track_caller]
+    pub(crate) fn memcached_on_a_unix_socket() -> RealServer {
+        RealServer::start("memcached", &[], |dir| Place::Unix(dir.path().join("memcached.sock")))
+    }
+
     #[track_caller]
     fn start(program: &str, options: &[&str], place: impl Fn(&TempDir) -> Place) -> RealServer {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let (process, place, arguments) = eventually("a server starts on a free port", || {
             let place = place(&dir);
             let mut arguments = vec![program.to_owned()];
-            arguments.extend(redis_arguments(&dir, &place));
+            arguments.extend(match program {
+                "memcached" => memcached_arguments(&place),
+                _ => redis_arguments(&dir, &place),
+            });
             arguments.extend(options.iter().map(|&option| option.to_owned()));
             launch(&arguments, &place).map(|process| (process, place, arguments))
         });
@@ -88,6 +117,20 @@ impl RealServer {
             Place::Tcp(address) => Client::connect(*address),
             Place::Unix(path) => Client::connect_unix(path),
         }
+    }
+
+    /// Its port.
+    #[track_caller]
+    pub(crate) fn port(&self) -> u16 {
+        match &self.place {
+            Place::Tcp(address) => address.port(),
+            Place::Unix(path) => panic!("{} has no port", path.display()),
+        }
+    }
+
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
     }
 
     /// All keys it holds, sorted.
@@ -167,7 +210,22 @@ fn redis_arguments(dir: &TempDir, place: &Place) -> Vec<String> {
     };
     let dir = dir.path().display().to_string();
     arguments.extend(["--save", "", "--appendonly", "no", "--databases", "64"].map(str::to_owned));
-    arguments.extend(["--dir".into(), dir]);
+    // Some are bound to addresses of private networks, where only the test reaches them.
+    arguments.extend(["--protected-mode", "no", "--dir"].map(str::to_owned));
+    arguments.push(dir);
+    arguments
+}
+
+fn memcached_arguments(place: &Place) -> Vec<String> {
+    let mut arguments: Vec<String> = match place {
+        Place::Tcp(address) => {
+            let (port, ip) = (address.port().to_string(), address.ip().to_string());
+            vec!["-p".into(), port, "-l".into(), ip]
+        }
+        Place::Unix(path) => vec!["-s".into(), path.display().to_string()],
+    };
+    // As root it wants to be told who to be; elsewhere it takes no notice.
+    arguments.extend(["-u", "root", "-t", "1"].map(str::to_owned));
     arguments
 }
 
