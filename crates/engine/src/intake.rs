@@ -145,7 +145,11 @@ impl Engine {
             }
             Odd::Resp(malformed) => self.refuse(c, malformed),
             Odd::Refused { len, swallow, refusal, is_silent } => {
-                self.refuse_memcached(c, &bytes[..len], refusal, is_silent);
+                if refusal == memcached::Refusal::UnknownCommand {
+                    // A blank line has no name, and is how the binary header of a load balancer begins.
+                    self.note_unknown(c, args.first().map_or(&[][..], |name| name.of(bytes)));
+                }
+                self.refuse_memcached(c, refusal, is_silent);
                 self.clients[c as usize].discard = swallow;
                 self.pause_if_full(c);
                 return len;
@@ -302,6 +306,13 @@ impl Engine {
         self.stop_reading(c, Ending::ByFault);
     }
 
+    /// A client sent a command that no table has.
+    pub(crate) fn note_unknown(&mut self, c: u32, name: &[u8]) {
+        let client = &self.clients[c as usize];
+        let (pool, peer) = (client.pool, client.peer());
+        self.events.push(Event::UnknownCommand { pool, peer, command: Text::new(name) });
+    }
+
     fn note_malformed(&mut self, c: u32, reason: &'static str) {
         let client = &self.clients[c as usize];
         let (pool, peer) = (client.pool, client.peer());
@@ -309,20 +320,7 @@ impl Engine {
     }
 
     /// A memcached request that is not forwarded although its end is known.
-    fn refuse_memcached(
-        &mut self,
-        c: u32,
-        request: &[u8],
-        refusal: memcached::Refusal,
-        is_silent: bool,
-    ) {
-        if refusal == memcached::Refusal::UnknownCommand {
-            let client = &self.clients[c as usize];
-            let (pool, peer) = (client.pool, client.peer());
-            let mut words = request.split(|byte| matches!(byte, b' ' | b'\r' | b'\n'));
-            let command = Text::new(words.next().unwrap_or_default());
-            self.events.push(Event::UnknownCommand { pool, peer, command });
-        }
+    fn refuse_memcached(&mut self, c: u32, refusal: memcached::Refusal, is_silent: bool) {
         if !is_silent {
             self.answer(c, refusal.text().as_bytes());
         }
