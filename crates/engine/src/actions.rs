@@ -74,6 +74,13 @@ pub enum Event {
         /// When it may return.
         retry_at: u64,
     },
+    /// A failing server was not ejected because too many are already; told once for each outage.
+    EjectionPrevented {
+        /// Pool index.
+        pool: u32,
+        /// Server index.
+        server: u32,
+    },
     /// Servers returned to the ring of a pool because their time had come.
     Restored {
         /// Pool index.
@@ -186,7 +193,9 @@ impl Event {
         match self {
             Event::Failed { pool, server, .. }
             | Event::Replied { pool, server }
-            | Event::Ejected { pool, server, .. } => Some((pool, server)),
+            | Event::Ejected { pool, server, .. }
+            | Event::Trial { pool, server, .. }
+            | Event::Readmitted { pool, server } => Some((pool, server)),
             _ => None,
         }
     }

@@ -559,7 +559,8 @@ impl Engine {
             }
             let state = &mut self.pools[pool as usize];
             if !established && state.pool.ejection.is_none() {
-                state.servers[server as usize].health.back_off(&state.pool, text, now.mono_us);
+                let health = &mut state.servers[server as usize].health;
+                health.back_off(&state.pool, text, now.mono_us, self.random.next());
             }
         }
         self.drop_silent(std::mem::take(&mut link.silent));

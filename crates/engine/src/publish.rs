@@ -125,6 +125,10 @@ impl Engine {
                 self.rebuild(*pool, now);
             }
         }
+        for state in &self.pools[..self.published] {
+            // Where other rules put every server back in its place.
+            state.servers.iter().for_each(ServerState::count_standing);
+        }
         for (pool, server) in fresh {
             self.preconnect(pool, server, now);
         }

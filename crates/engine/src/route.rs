@@ -220,6 +220,8 @@ impl Engine {
         out.clear();
         let is_read = command.write_miss(request.bytes(), args, &mut out);
         if is_read {
+            let pool = self.clients[c as usize].pool;
+            self.pools[pool as usize].counts.missed.add(1);
             self.answer(c, &out);
         }
         self.scratch.reply = out;
@@ -321,6 +323,7 @@ impl Engine {
             let shard = self.splits[s as usize].parts[part].shard;
             if self.splits[s as usize].is_read() && self.is_missed(pool, shard, now) {
                 self.splits[s as usize].parts[part].miss();
+                self.pools[pool as usize].counts.missed.add(1);
                 continue;
             }
             let link = self.link_for(pool, shard, affinity, now);
