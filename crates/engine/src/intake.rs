@@ -146,6 +146,7 @@ impl Engine {
             Odd::Resp(malformed) => self.refuse(c, malformed),
             Odd::Refused { len, swallow, refusal, is_silent } => {
                 if refusal == memcached::Refusal::UnknownCommand {
+                    // A blank line has no name, and is how the binary header of a load balancer begins.
                     self.note_unknown(c, args.first().map_or(&[][..], |name| name.of(bytes)));
                 }
                 self.refuse_memcached(c, refusal, is_silent);
