@@ -13,54 +13,104 @@ pub(crate) struct Program {
     package: &'static str,
     /// The service that the package would start, if it has one.
     unit: Option<&'static str>,
+    need: Need,
 }
 
-const REDIS: Program =
-    Program { name: "redis-server", package: "redis-server", unit: Some("redis-server.service") };
-const MEMCACHED: Program =
-    Program { name: "memcached", package: "memcached", unit: Some("memcached.service") };
+/// What it means that a program cannot be had.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Need {
+    /// Nothing goes without it.
+    Needed,
+    /// Tests are left out, named by what they are about.
+    ForTestsOf(&'static str),
+}
+
+const REDIS: Program = Program {
+    name: "redis-server",
+    package: "redis-server",
+    unit: Some("redis-server.service"),
+    need: Need::Needed,
+};
+const MEMCACHED: Program = Program {
+    name: "memcached",
+    package: "memcached",
+    unit: Some("memcached.service"),
+    need: Need::Needed,
+};
 /// twemproxy 0.5, which the differential tests compare with.
 const TWEMPROXY: Program = Program {
     name: "/usr/sbin/nutcracker",
     package: "nutcracker",
     unit: Some("nutcracker.service"),
+    need: Need::ForTestsOf("the comparison with twemproxy 0.5"),
 };
 
 /// Some tests give the proxy a network of its own.
-const IP: Program = Program { name: "ip", package: "iproute2", unit: None };
+const IP: Program = Program { name: "ip", package: "iproute2", unit: None, need: Need::Needed };
+
+const KEEPALIVED: Program = Program {
+    name: "keepalived",
+    package: "keepalived",
+    unit: Some("keepalived.service"),
+    need: Need::ForTestsOf("a pair of proxies behind a virtual address"),
+};
+const SYSTEMD_ANALYZE: Program = Program {
+    name: "systemd-analyze",
+    package: "systemd",
+    unit: None,
+    need: Need::ForTestsOf("the unit for systemd"),
+};
+const LOGROTATE: Program = Program {
+    name: "logrotate",
+    package: "logrotate",
+    unit: None,
+    need: Need::ForTestsOf("the file for logrotate"),
+};
+const MANDOC: Program = Program {
+    name: "mandoc",
+    package: "mandoc",
+    unit: None,
+    need: Need::ForTestsOf("the markup of the manual page"),
+};
 
 /// What `make run` needs.
 pub(crate) const FOR_THE_DEMO: [Program; 2] = [REDIS, MEMCACHED];
 
 /// What `make test` needs.
-pub(crate) const FOR_TESTS: [Program; 4] = [REDIS, MEMCACHED, TWEMPROXY, IP];
+pub(crate) const FOR_TESTS: [Program; 8] =
+    [REDIS, MEMCACHED, TWEMPROXY, IP, KEEPALIVED, SYSTEMD_ANALYZE, LOGROTATE, MANDOC];
 
 /// Installs whatever of `programs` is missing: with apt on Debian and its children, elsewhere it says what to install.
 ///
 /// # Errors
-/// When something that is needed is still missing. twemproxy only serves to compare with and is no error elsewhere.
+/// When something that is needed is still missing. What only some tests need is no error: it says what is left out.
 pub(crate) fn install(programs: &[Program]) -> Result<()> {
-    let missing: Vec<Program> =
-        programs.iter().copied().filter(|program| !program.is_present()).collect();
-    if missing.is_empty() {
-        return Ok(());
+    let has_apt = Path::new("/etc/debian_version").exists() && is_in_path("apt-get");
+    let (needed, optional): (Vec<&Program>, Vec<&Program>) = programs
+        .iter()
+        .filter(|program| !program.is_present())
+        .partition(|program| program.need == Need::Needed);
+    if !needed.is_empty() {
+        if !has_apt {
+            let packages: Vec<_> = needed.iter().map(|program| program.package).collect();
+            let packages = packages.join(" and ");
+            bail!(
+                "please install {packages} with the package manager of this system and try again"
+            );
+        }
+        install_with_apt(&needed)?;
     }
-    if Path::new("/etc/debian_version").exists() && is_in_path("apt-get") {
-        return install_with_apt(&missing);
+    // One by one, so that one that is not to be had does not keep out the others.
+    for program in optional {
+        let is_there = has_apt
+            && install_with_apt(&[program])
+                .inspect_err(|error| eprintln!("warning: {error:#}"))
+                .is_ok();
+        if let (false, Need::ForTestsOf(subject)) = (is_there, program.need) {
+            println!("{} is not available: tests of {subject} are left out", program.name);
+        }
     }
-    let names =
-        |programs: &[Program]| programs.iter().map(|p| p.package).collect::<Vec<_>>().join(" and ");
-    let (optional, needed): (Vec<_>, Vec<_>) =
-        missing.iter().partition(|program| program.package == "nutcracker");
-    if !optional.is_empty() {
-        println!(
-            "twemproxy 0.5 is not available here as a package: the comparison with it is left out"
-        );
-    }
-    if needed.is_empty() {
-        return Ok(());
-    }
-    bail!("please install {} with the package manager of this system and try again", names(&needed))
+    Ok(())
 }
 
 impl Program {
@@ -80,7 +130,7 @@ fn is_in_path(program: &str) -> bool {
         .any(|dir| dir.join(program).is_file())
 }
 
-fn install_with_apt(missing: &[Program]) -> Result<()> {
+fn install_with_apt(missing: &[&Program]) -> Result<()> {
     let packages: Vec<&str> = missing.iter().map(|program| program.package).collect();
     println!("installing {} with apt-get", packages.join(", "));
     let masked = MaskedUnits::mask(missing)?;
@@ -99,7 +149,7 @@ fn install_with_apt(missing: &[Program]) -> Result<()> {
 struct MaskedUnits(Vec<&'static str>);
 
 impl MaskedUnits {
-    fn mask(programs: &[Program]) -> Result<MaskedUnits> {
+    fn mask(programs: &[&Program]) -> Result<MaskedUnits> {
         let mut masked = MaskedUnits(Vec::new());
         if !Path::new("/run/systemd/system").exists() {
             return Ok(masked);

@@ -74,6 +74,13 @@ pub enum Event {
         /// When it may return.
         retry_at: u64,
     },
+    /// A failing server was not ejected because too many are already; told once for each outage.
+    EjectionPrevented {
+        /// Pool index.
+        pool: u32,
+        /// Server index.
+        server: u32,
+    },
     /// Servers returned to the ring of a pool because their time had come.
     Restored {
         /// Pool index.
@@ -90,7 +97,7 @@ pub enum Event {
         /// Without an outcome the next trial begins here, monotonic µs.
         until: u64,
     },
-    /// An ejected server failed again when it was tried.
+    /// An ejected server failed again when it was tried or probed.
     StillDown {
         /// Pool index.
         pool: u32,
@@ -98,6 +105,8 @@ pub enum Event {
         server: u32,
         /// When it is tried again, monotonic µs.
         retry_at: u64,
+        /// How it failed.
+        reason: Text,
     },
     /// An ejected server proved that it serves again; other workers send to it, too.
     Readmitted {
@@ -176,6 +185,20 @@ pub enum Event {
         /// Bytes discarded.
         bytes: u32,
     },
+}
+
+impl Event {
+    /// Pool and server of an event that workers tell each other.
+    pub(crate) fn server_mut(&mut self) -> Option<(&mut u32, &mut u32)> {
+        match self {
+            Event::Failed { pool, server, .. }
+            | Event::Replied { pool, server }
+            | Event::Ejected { pool, server, .. }
+            | Event::Trial { pool, server, .. }
+            | Event::Readmitted { pool, server } => Some((pool, server)),
+            _ => None,
+        }
+    }
 }
 
 /// A short piece of a peer's text, kept without an allocation. Cut at 64 bytes, control bytes replaced.

@@ -56,6 +56,8 @@ pub(crate) struct Client {
     pub(crate) discard: u64,
     pub(crate) session: Session,
     pub(crate) reading: Reading,
+    /// Paused until all of its requests are answered.
+    pub(crate) settling: bool,
     /// In the list of connections to flush.
     dirty: bool,
     /// In the list of clients whose replies are held.
@@ -116,6 +118,7 @@ impl Client {
             discard: 0,
             session: Session { id, ..Session::default() },
             reading: Reading::Open,
+            settling: false,
             dirty: false,
             held: false,
             active: 0,
@@ -185,6 +188,16 @@ impl Engine {
         }
     }
 
+    /// Ends the client of `slot` as one that did wrong: it gets what it is owed, then `words`, which may be none.
+    pub fn turn_away(&mut self, slot: Slot, words: &[u8]) {
+        if let Owner::Client(c) = self.slots.owner(slot) {
+            if !words.is_empty() {
+                self.answer(c, words);
+            }
+            self.stop_reading(c, Ending::ByFault);
+        }
+    }
+
     /// Stops reading a client that has too much unanswered or unsent.
     pub(crate) fn pause_if_full(&mut self, c: u32) {
         let client = &mut self.clients[c as usize];
@@ -193,12 +206,22 @@ impl Engine {
         }
     }
 
+    /// Serves nothing more of a client before all it has asked is answered.
+    pub(crate) fn settle_client(&mut self, c: u32) {
+        let client = &mut self.clients[c as usize];
+        if client.pending > 0 && !matches!(client.reading, Reading::Closing(_)) {
+            client.reading = Reading::Paused;
+            client.settling = true;
+        }
+    }
+
     /// Reads a paused client again once half of its backlog is gone.
     pub(crate) fn resume_if_drained(&mut self, c: u32) {
         let client = &mut self.clients[c as usize];
-        if client.reading != Reading::Paused {
+        if client.reading != Reading::Paused || (client.settling && client.pending > 0) {
             return;
         }
+        client.settling = false;
         if client.pending == 0 && client.output.is_empty() || !client.exceeds(&self.limits, 2) {
             client.reading = Reading::Open;
             self.resumed.push(c);
@@ -217,8 +240,15 @@ impl Engine {
         self.stop_reading(c, Ending::ByClient);
     }
 
-    /// Nothing more is read from `c`; it closes when all is answered and written.
+    /// Nothing more is read from `c`; it closes when all is answered and written, which may be now.
     pub(crate) fn stop_reading(&mut self, c: u32, ending: Ending) {
+        self.end_requests(c, ending);
+        self.close_if_done(c);
+    }
+
+    /// The same, but `c` stays until [`Engine::close_if_done`]: for what happens in the middle of its bytes and may
+    /// leave it without anything to wait for.
+    pub(crate) fn end_requests(&mut self, c: u32, ending: Ending) {
         let client = &mut self.clients[c as usize];
         if !matches!(client.reading, Reading::Closing(_)) {
             client.reading = Reading::Closing(ending);
@@ -226,11 +256,10 @@ impl Engine {
         if let Some(partial) = client.partial.take() {
             self.recycle_partial(partial);
         }
-        self.close_if_done(c);
     }
 
     /// Closes a closing client that is owed nothing more.
-    fn close_if_done(&mut self, c: u32) {
+    pub(crate) fn close_if_done(&mut self, c: u32) {
         let client = &self.clients[c as usize];
         let Reading::Closing(ending) = client.reading else { return };
         if client.head == NONE && client.output.is_empty() {
@@ -251,7 +280,7 @@ impl Engine {
         self.forget_client(c, Ending::ByFault);
     }
 
-    fn forget_client(&mut self, c: u32, ending: Ending) {
+    pub(crate) fn forget_client(&mut self, c: u32, ending: Ending) {
         let mut client = self.clients.remove(c as usize);
         self.abandon(client.head);
         client.output.clear(&mut self.buffers);

@@ -5,16 +5,18 @@
 //! but an outage counts once: connections that break together are one failure, and so are the timeouts of one window.
 //!
 //! ```text
-//!            failures             its time has come (as in 0.5)
-//!   Live ──────────────▶ Ejected ──────────────────────────────▶ Live
-//!     ▲                   │   ▲
-//!     │         one request   │ fails
-//!     │                   ▼   │
-//!     └──── answered ── OnTrial
+//!            failures               its time has come (as in 0.5)
+//!   Live ──────────────▶ Ejected ─────────────────────────────────▶ Live
+//!     ▲                   │ ▲ │
+//!     │         one request │ │ a probe is answered
+//!     │                   ▼ │ ▼
+//!     ├──── answered ── OnTrial     Returned ── one failure ──▶ Ejected
+//!     └──── answered ───────────────────┘
 //! ```
 
 use std::time::Duration;
 
+use crate::reply::fault;
 use crate::topology::{Ejection, Pool};
 
 /// First pause after a refused connect; doubles up to [`BACKOFF_MAX`] or the pool's retry timeout.
@@ -40,6 +42,15 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
+    /// The same in a word.
+    pub(crate) fn reason(self) -> &'static str {
+        match self {
+            Failure::Broken { .. } => "the connection broke",
+            Failure::TimedOut { .. } => fault::TIMED_OUT,
+            Failure::Loading => "it is loading its data",
+        }
+    }
+
     /// What other workers tell an outage by: a failure that one of them counted later than this moment is of the same.
     pub(crate) fn since(self, now: u64) -> u64 {
         match self {
@@ -59,6 +70,8 @@ enum Standing {
     Ejected { retry_at: u64 },
     /// Ejected still, with one request under way that will tell; without an outcome the next may follow at `retry_at`.
     OnTrial { retry_at: u64 },
+    /// Live, and not trusted before it has answered a request: one failure ejects it.
+    Returned,
 }
 
 /// What a delivered reply changes.
@@ -76,6 +89,10 @@ pub(crate) enum Relief {
 #[derive(Debug, Default)]
 pub(crate) struct Health {
     standing: Standing,
+    /// It should have been ejected in this outage, and must not.
+    pub(crate) held: bool,
+    /// A probe is under way.
+    pub(crate) probing: bool,
     failures: u32,
     /// When the last counted failure happened, `None` for never.
     failed_at: Option<u64>,
@@ -124,11 +141,11 @@ impl Health {
 
     /// A reply was delivered: what fails next is another outage.
     pub(crate) fn note_reply(&mut self) -> Relief {
-        if self.is_on_trial() {
-            return Relief::Acquitted;
-        }
-        if self.failures == 0 {
-            return Relief::None;
+        match self.standing {
+            Standing::OnTrial { .. } => return Relief::Acquitted,
+            Standing::Returned => self.standing = Standing::Live,
+            _ if self.failures == 0 => return Relief::None,
+            _ => {}
         }
         self.failures = 0;
         self.forget_outage();
@@ -136,25 +153,26 @@ impl Health {
     }
 
     fn forget_outage(&mut self) {
+        self.held = false;
         self.failed_at = None;
         self.failed_event = 0;
     }
 
     /// Whether the failures counted so far eject the server.
     pub(crate) fn is_over(&self, ejection: &Ejection) -> bool {
-        self.failures >= ejection.failure_limit.max(1)
+        self.standing == Standing::Returned || self.failures >= ejection.failure_limit.max(1)
     }
 
     /// When an ejected server may be tried or return; `None` while it is live.
     pub(crate) fn retry_at(&self) -> Option<u64> {
         match self.standing {
-            Standing::Live => None,
+            Standing::Live | Standing::Returned => None,
             Standing::Ejected { retry_at } | Standing::OnTrial { retry_at } => Some(retry_at),
         }
     }
 
     pub(crate) fn is_ejected(&self) -> bool {
-        self.standing != Standing::Live
+        self.retry_at().is_some()
     }
 
     pub(crate) fn is_on_trial(&self) -> bool {
@@ -193,6 +211,13 @@ impl Health {
         }
     }
 
+    /// The server answered a probe. What was connected before says nothing about it.
+    pub(crate) fn readmit_untrusted(&mut self, now: u64, event: u64) {
+        self.standing = Standing::Returned;
+        self.failures = 0;
+        self.note_outage(now, event);
+    }
+
     /// The server is back, as if nothing had happened.
     pub(crate) fn readmit(&mut self) {
         self.standing = Standing::Live;
@@ -200,12 +225,14 @@ impl Health {
         self.forget_outage();
     }
 
-    /// A connect failed in a pool without ejection: requests fail fast with `text` for a while.
-    pub(crate) fn back_off(&mut self, pool: &Pool, text: &'static str, now: u64) {
+    /// A connect failed in a pool without ejection: requests fail fast with `text` for a while. Up to a quarter of it, which
+    /// `chance` picks, is left out, so that workers and proxies do not come back all at once.
+    pub(crate) fn back_off(&mut self, pool: &Pool, text: &'static str, now: u64, chance: u32) {
         let doubled = BACKOFF_FIRST * 2_u32.saturating_pow(self.refusals.min(16));
         let pause = doubled.min(BACKOFF_MAX).min(pool.retry_timeout);
         self.refusals = self.refusals.saturating_add(1);
-        self.backoff_until = now + pause.as_micros() as u64;
+        let pause_us = pause.as_micros() as u64;
+        self.backoff_until = now + pause_us - ((pause_us / 4 * u64::from(chance)) >> 32);
         self.backoff_text = text;
     }
 
@@ -336,6 +363,35 @@ mod tests {
         health.begin_trial(900, 7);
         assert!(!health.note(broken(6), 601, 8));
         assert!(health.note(broken(9), 602, 10));
+    }
+
+    #[test]
+    fn one_failure_ejects_a_server_that_returned_until_it_has_answered() {
+        let ejection = Ejection { failure_limit: 3, ..Ejection::default() };
+        for has_answered in [true, false] {
+            let mut health = Health::default();
+            health.eject_until(500);
+            health.readmit_untrusted(600, 7);
+            assert!(!health.is_ejected());
+            assert!(!health.note(broken(6), 601, 8), "it was there before");
+            if has_answered {
+                assert_eq!(health.note_reply(), Relief::Forgiven, "others should know");
+                assert_eq!(health.note_reply(), Relief::None);
+            }
+            assert!(health.note(broken(9), 602, 10));
+            assert_eq!(health.is_over(&ejection), !has_answered);
+        }
+    }
+
+    #[test]
+    fn a_back_off_is_shortened_by_a_quarter_at_most() {
+        let pool = crate::topology::tests::pool("a", &["x"]);
+        for (chance, end) in [(0, 10_000), (u32::MAX / 2, 8_751), (u32::MAX, 7_501)] {
+            let mut health = Health::default();
+            health.back_off(&pool, "text", 0, chance);
+            assert_eq!(health.backing_off(end - 1), Some("text"));
+            assert_eq!(health.backing_off(end), None);
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use proto::memcached::{self, binary};
 use proto::resp::{Malformed, Reason, inline};
 use proto::{Span, resp};
 
-use crate::actions::{Event, Flow};
+use crate::actions::{Event, Flow, Text};
 use crate::client::{Ending, Reading};
 use crate::message::Message;
 use crate::scan::{Kind, Odd, RequestScanner, Scan};
@@ -66,7 +66,11 @@ impl Engine {
         }
         match self.clients[c as usize].reading {
             Reading::Paused => Flow::Pause,
-            Reading::Open | Reading::Closing(_) => Flow::Continue,
+            Reading::Open => Flow::Continue,
+            Reading::Closing(_) => {
+                self.close_if_done(c);
+                Flow::Continue
+            }
         }
     }
 
@@ -141,6 +145,9 @@ impl Engine {
             }
             Odd::Resp(malformed) => self.refuse(c, malformed),
             Odd::Refused { len, swallow, refusal, is_silent } => {
+                if refusal == memcached::Refusal::UnknownCommand && !args.is_empty() {
+                    self.note_unknown(c, args[0].of(bytes));
+                }
                 self.refuse_memcached(c, refusal, is_silent);
                 self.clients[c as usize].discard = swallow;
                 self.pause_if_full(c);
@@ -275,6 +282,7 @@ impl Engine {
             if client.reading != Reading::Paused {
                 self.actions.resume.push(client.slot);
             }
+            self.close_if_done(c);
         }
         resumed.append(&mut self.resumed);
         self.resumed = resumed;
@@ -295,6 +303,13 @@ impl Engine {
             out.extend_from_slice(b"\r\n");
         });
         self.stop_reading(c, Ending::ByFault);
+    }
+
+    /// A client sent a command that no table has.
+    pub(crate) fn note_unknown(&mut self, c: u32, name: &[u8]) {
+        let client = &self.clients[c as usize];
+        let (pool, peer) = (client.pool, client.peer());
+        self.events.push(Event::UnknownCommand { pool, peer, command: Text::new(name) });
     }
 
     fn note_malformed(&mut self, c: u32, reason: &'static str) {

@@ -32,6 +32,7 @@ mod peer;
 mod pipeline;
 mod pools;
 mod probe;
+mod publish;
 mod reply;
 mod route;
 mod scan;
@@ -50,14 +51,15 @@ pub use reply::fault;
 use actions::{Owner, Slots};
 use buffer::Buffers;
 use client::Client;
-use counters::{Counts, WorkerCounts};
+use counters::WorkerCounts;
 use fragment::Split;
 use intake::Partial;
 use link::{Break, Link};
 use pace::Pace;
 use pipeline::Requests;
 use pools::PoolState;
-use topology::{Limits, Topology};
+use publish::Remnant;
+use topology::Limits;
 
 /// Records of requests (3 MiB) and of clients that are kept for the next ones when there are none.
 const REQUESTS_KEPT_MAX: usize = 64 << 10;
@@ -93,7 +95,13 @@ pub struct Identity {
 
 /// The core of one worker.
 pub struct Engine {
+    /// Those of the topology, in its order, and behind them what is left of earlier ones.
     pools: Vec<PoolState>,
+    /// How many are the topology's.
+    published: usize,
+    remnants: Vec<Remnant>,
+    /// No remnant is to be looked at before this moment, unless something happens; `u64::MAX` for none.
+    remnants_due: u64,
     limits: Limits,
     slots: Slots,
     clients: Slab<Client>,
@@ -109,6 +117,8 @@ pub struct Engine {
     pace: Pace,
     /// No timeout can pass before this moment, µs; `u64::MAX` for none.
     deadline: u64,
+    /// No probe is due before this moment, µs; `u64::MAX` for none.
+    probe_at: u64,
     last_client_id: u64,
     client_id_first: u64,
     client_id_step: u64,
@@ -165,6 +175,12 @@ impl Random {
         self.0 ^= self.0 >> 27;
         (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 32) as u32
     }
+
+    /// `value`, give or take a tenth.
+    fn near(&mut self, value: u64) -> u64 {
+        let spread = (u128::from(value / 5) * u128::from(self.next())) >> 32;
+        value - value / 10 + spread as u64
+    }
 }
 
 impl Engine {
@@ -172,6 +188,9 @@ impl Engine {
     pub fn new(identity: Identity, environment: Arc<dyn Environment>) -> Engine {
         Engine {
             pools: Vec::new(),
+            published: 0,
+            remnants: Vec::new(),
+            remnants_due: u64::MAX,
             limits: Limits::default(),
             slots: Slots::default(),
             clients: Slab::new(),
@@ -186,6 +205,7 @@ impl Engine {
             random: Random(identity.seed | 1),
             pace: Pace::default(),
             deadline: u64::MAX,
+            probe_at: u64::MAX,
             last_client_id: 0,
             client_id_first: u64::from(identity.worker),
             client_id_step: u64::from(identity.workers),
@@ -195,17 +215,6 @@ impl Engine {
             scratch: Scratch::default(),
             spare_partials: Vec::new(),
             spare_splits: Vec::new(),
-        }
-    }
-
-    /// Begins to serve `topology`, counting into `counts`, which must have its shape. To be called once, before any client.
-    pub fn publish(&mut self, topology: &Topology, counts: &Counts, now: Now) {
-        self.limits = topology.limits;
-        self.counts = Arc::clone(&counts.worker);
-        let pools = topology.pools.iter().zip(&counts.pools);
-        self.pools = pools.map(|(pool, counts)| PoolState::new(pool, counts)).collect();
-        for pool in 0..self.pools.len() as u32 {
-            self.preconnect(pool, now);
         }
     }
 
@@ -268,8 +277,12 @@ impl Engine {
     /// End of a turn: timeouts, the earlier bytes of clients that may be read again, and replies held long enough.
     pub fn turn(&mut self, now: Now) {
         self.expire(now);
+        self.probe_ejected(now);
         self.serve_resumed(now);
         self.release_held(now);
+        if !self.remnants.is_empty() {
+            self.sweep_remnants(now);
+        }
         self.scratch.trim();
         self.trim_records();
         self.counts.buffered_bytes.set(self.buffers.lent() as u64);
@@ -291,7 +304,8 @@ impl Engine {
         if !self.resumed.is_empty() || self.is_holding() {
             return Some(0);
         }
-        (self.deadline != u64::MAX).then_some(self.deadline)
+        let due = self.deadline.min(self.remnants_due).min(self.probe_at);
+        (due != u64::MAX).then_some(due)
     }
 
     /// What the reactor is to do. Whoever empties the list calls [`Engine::end_phase`] first.

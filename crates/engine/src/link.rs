@@ -9,6 +9,8 @@
 //! A reply belongs to the oldest request in the connection's FIFO; that is the only matching there is, so on any doubt
 //! about framing the connection is closed. A request that timed out keeps its place: its late reply is swallowed.
 
+mod timeouts;
+
 use std::collections::VecDeque;
 
 use proto::memcached;
@@ -19,6 +21,7 @@ use crate::buffer::Output;
 use crate::health::{Failure, Relief};
 use crate::message::Message;
 use crate::pipeline::NONE;
+use crate::probe;
 use crate::reply::{self, fault};
 use crate::scan::{ReplyScan, ReplyScanner};
 use crate::silence::Silence;
@@ -27,10 +30,6 @@ use crate::{Engine, Now};
 
 /// Bytes appended at a time to an unfinished reply whose length is not known yet.
 const GATHER_STEP: usize = 4 << 10;
-/// A connection that owes more late replies than this is closed.
-const LATE_MAX: u32 = 1024;
-/// So is one on which no reply came in time for so many timeouts.
-const LATE_TIMEOUTS_MAX: u64 = 4;
 /// A FIFO that grew past this many entries is freed when it drains: 128 KiB, and enough for 50 clients that pipeline 64.
 const FIFO_KEPT_MAX: usize = 4096;
 
@@ -73,6 +72,8 @@ enum Phase {
 enum Step {
     Auth,
     Select,
+    /// What tells whether the server is back.
+    Probe,
 }
 
 /// One connection to a server.
@@ -82,8 +83,8 @@ pub(crate) struct Link {
     /// Index of its pool and of its server within the pool.
     pub(crate) pool: u32,
     pub(crate) server: u32,
-    /// Which of the `server_connections` it is.
-    lane: u32,
+    /// Which of the `server_connections` it is, [`NONE`] while it is a probe.
+    pub(crate) lane: u32,
     protocol: Protocol,
     phase: Phase,
     pub(crate) output: Output,
@@ -123,6 +124,8 @@ pub(crate) enum Break {
     Silent,
     /// The proxy has no trust in it any more; it owes nothing.
     Stale,
+    /// A newer topology has no use for it.
+    Retired,
 }
 
 impl Engine {
@@ -151,6 +154,13 @@ impl Engine {
 
     /// Starts to connect one lane of a server.
     pub(crate) fn open_link(&mut self, pool: u32, server: u32, lane: u32, now: Now) -> u32 {
+        let l = self.dial(pool, server, lane, now);
+        self.pools[pool as usize].servers[server as usize].links[lane as usize] = l;
+        l
+    }
+
+    /// Starts to connect to a server, as a probe if `lane` is [`NONE`].
+    pub(crate) fn dial(&mut self, pool: u32, server: u32, lane: u32, now: Now) -> u32 {
         let l = self.links.vacant_key() as u32;
         let slot = self.slots.assign(Owner::Link(l));
         let protocol = self.pools[pool as usize].pool.protocol;
@@ -178,16 +188,24 @@ impl Engine {
             late_since: None,
             dirty: false,
         });
-        self.pools[pool as usize].servers[server as usize].links[lane as usize] = l;
         self.counts.total_connections.add(1);
         self.counts.curr_connections.add(1);
         self.actions.connect.push((slot, pool, server));
-        self.expect_by_timeout(pool, now);
+        if let Some(limit_us) = self.time_limit_us(l) {
+            self.deadline = self.deadline.min(now.mono_us + limit_us);
+        }
         l
     }
 
+    /// How long connecting and replies on `l` may take, `None` for ever.
+    fn time_limit_us(&self, l: u32) -> Option<u64> {
+        let link = &self.links[l as usize];
+        let state = &self.pools[link.pool as usize];
+        if link.is_probe() { Some(state.patience_us()) } else { state.timeout_us }
+    }
+
     /// Lowers the next deadline to one timeout of `pool` from now.
-    fn expect_by_timeout(&mut self, pool: u32, now: Now) {
+    pub(crate) fn expect_by_timeout(&mut self, pool: u32, now: Now) {
         if let Some(timeout_us) = self.pools[pool as usize].timeout_us {
             self.deadline = self.deadline.min(now.mono_us + timeout_us);
         }
@@ -236,13 +254,12 @@ impl Engine {
         let state = &mut self.pools[link.pool as usize];
         state.servers[link.server as usize].counts.server_connections.add(1);
         let pool = &state.pool;
-        let steps: &[Step] = match (&pool.redis_auth, pool.redis_db) {
-            _ if pool.protocol == Protocol::Memcached => &[],
-            (None, 0) => &[],
-            (Some(_), 0) => &[Step::Auth],
-            (None, _) => &[Step::Select],
-            (Some(_), _) => &[Step::Auth, Step::Select],
-        };
+        let has_state = pool.protocol == Protocol::Redis;
+        let steps = steps(
+            has_state && pool.redis_auth.is_some(),
+            has_state && pool.redis_db != 0,
+            link.is_probe(),
+        );
         if steps.is_empty() {
             self.link_ready(l);
             return;
@@ -259,6 +276,7 @@ impl Engine {
                 Step::Select => {
                     push_command(&mut command, b"SELECT", pool.redis_db.to_string().as_bytes());
                 }
+                Step::Probe => command.extend_from_slice(probe::question(pool.protocol)),
             }
             output.push(&command, &mut self.buffers);
         }
@@ -267,7 +285,7 @@ impl Engine {
     }
 
     /// Requests may flow.
-    fn link_ready(&mut self, l: u32) {
+    pub(crate) fn link_ready(&mut self, l: u32) {
         let link = &mut self.links[l as usize];
         link.phase = Phase::Ready;
         self.pools[link.pool as usize].servers[link.server as usize].health.note_connected();
@@ -458,7 +476,7 @@ impl Engine {
         }
     }
 
-    /// A reply to AUTH or SELECT.
+    /// A reply to AUTH, SELECT or the question of a probe.
     fn handshake_reply(&mut self, l: u32, reply: Message<'_>, now: Now) -> bool {
         let link = &mut self.links[l as usize];
         let (pool, server) = (link.pool, link.server);
@@ -476,6 +494,9 @@ impl Engine {
             self.break_link(l, Break::Fault(fault::INVALID_ARGUMENT), now);
             return false;
         };
+        if *step == Step::Probe {
+            return self.probe_reply(l, reply, now);
+        }
         let done = rest.is_empty();
         let needless = *step == Step::Auth && has_no_password(reply.bytes());
         if needless {
@@ -485,7 +506,7 @@ impl Engine {
             let words = Text::new(reply.bytes().trim_ascii_end());
             let (step, text) = match step {
                 Step::Auth => ("AUTH", fault::AUTH_REFUSED),
-                Step::Select => ("SELECT", fault::SELECT_REFUSED),
+                Step::Select | Step::Probe => ("SELECT", fault::SELECT_REFUSED),
             };
             self.events.push(Event::HandshakeRefused { pool, server, step, reply: words });
             reply.discard(&mut self.buffers);
@@ -512,28 +533,34 @@ impl Engine {
         let mut link = self.links.remove(l as usize);
         let (pool, server) = (link.pool, link.server);
         self.slots.release(link.slot);
-        let state = &mut self.pools[pool as usize];
-        state.servers[server as usize].links[link.lane as usize] = NONE;
+        if !link.is_probe() {
+            let server = &mut self.pools[pool as usize].servers[server as usize];
+            server.links[link.lane as usize] = NONE;
+        }
         self.count_ended(&link, cause);
         let text = match cause {
             Break::Eof => fault::UNKNOWN,
             Break::Fault(text) => text,
-            Break::Silent => fault::TIMED_OUT,
+            Break::Silent | Break::Retired => fault::TIMED_OUT,
             Break::Stale => fault::UNKNOWN,
         };
         let requests = link.fifo.iter().filter(|owed| owed.request != NONE).count() as u32;
         let established = matches!(link.phase, Phase::Ready);
+        let done = cause == Break::Retired && requests == 0;
         let idle_close =
             established && link.fifo.is_empty() && cause != Break::Fault(fault::INVALID_ARGUMENT);
-        if !idle_close {
+        if link.is_probe() {
+            self.end_probe(pool, server, cause, text, now);
+        } else if !idle_close && !done {
             self.events.push(Event::LinkBroken { pool, server, text, requests });
-            if cause != Break::Silent {
+            if !matches!(cause, Break::Silent | Break::Retired) {
                 let (opened, opened_at) = (link.opened, link.opened_at);
                 self.note_failure(pool, server, Failure::Broken { opened, opened_at }, now);
             }
             let state = &mut self.pools[pool as usize];
             if !established && state.pool.ejection.is_none() {
-                state.servers[server as usize].health.back_off(&state.pool, text, now.mono_us);
+                let health = &mut state.servers[server as usize].health;
+                health.back_off(&state.pool, text, now.mono_us, self.random.next());
             }
         }
         self.drop_silent(std::mem::take(&mut link.silent));
@@ -551,8 +578,9 @@ impl Engine {
         self.counts.curr_connections.sub(1);
         let counts = &self.pools[link.pool as usize].servers[link.server as usize].counts;
         match cause {
+            _ if link.is_probe() => {}
             Break::Eof => counts.server_eof.add(1),
-            Break::Fault(fault::TIMED_OUT) | Break::Silent | Break::Stale => {}
+            Break::Fault(fault::TIMED_OUT) | Break::Silent | Break::Stale | Break::Retired => {}
             Break::Fault(_) => counts.server_err.add(1),
         }
         if !matches!(link.phase, Phase::Connecting) {
@@ -584,89 +612,23 @@ impl Engine {
         self.deliver(request, Message::Lent(&line));
         self.scratch.fault = line;
     }
-
-    /// Answers what has waited too long and closes what stays silent. Looks at the head of each connection only; runs
-    /// when the earliest deadline set so far has passed.
-    pub(crate) fn expire(&mut self, now: Now) {
-        if now.mono_us < self.deadline {
-            return;
-        }
-        self.deadline = u64::MAX;
-        let mut expiring = std::mem::take(&mut self.scratch.links);
-        expiring.clear();
-        expiring.extend(self.links.iter().map(|(l, _)| l as u32));
-        for &l in &expiring {
-            let Some(timeout_us) = self.pools[self.links[l as usize].pool as usize].timeout_us
-            else {
-                continue;
-            };
-            if let Some(deadline) = self.expire_link(l, timeout_us, now) {
-                self.deadline = self.deadline.min(deadline);
-            }
-        }
-        self.scratch.links = expiring;
-    }
-
-    /// Expires one connection and returns when to look at it again.
-    fn expire_link(&mut self, l: u32, timeout_us: u64, now: Now) -> Option<u64> {
-        let link = &self.links[l as usize];
-        if !matches!(link.phase, Phase::Ready) {
-            let deadline = link.opened_at + timeout_us;
-            if deadline > now.mono_us {
-                return Some(deadline);
-            }
-            self.count_timeout(link.pool, link.server);
-            self.break_link(l, Break::Fault(fault::TIMED_OUT), now);
-            return None;
-        }
-        self.expire_requests(l, timeout_us, now);
-        let link = &self.links[l as usize];
-        let next = link.fifo.get(link.late as usize).map(|owed| owed.at + timeout_us);
-        if link.late == 0 {
-            return next;
-        }
-        // A connection that serves nobody counts as silent: what it sends may not even be what it owes.
-        let late_since = link.late_since.unwrap_or(now.mono_us);
-        let silent_at =
-            (link.heard_at + timeout_us).min(late_since + LATE_TIMEOUTS_MAX * timeout_us);
-        if now.mono_us >= silent_at || link.late > LATE_MAX {
-            self.break_link(l, Break::Silent, now);
-            return None;
-        }
-        Some(next.map_or(silent_at, |next| next.min(silent_at)))
-    }
-
-    /// Answers the requests of a connection that are out of time; their replies will be swallowed.
-    fn expire_requests(&mut self, l: u32, timeout_us: u64, now: Now) {
-        loop {
-            let link = &mut self.links[l as usize];
-            let late = link.late as usize;
-            let Some(owed) = link.fifo.get_mut(late) else { return };
-            if owed.at + timeout_us > now.mono_us {
-                return;
-            }
-            let (request, fragment) = (std::mem::replace(&mut owed.request, NONE), owed.fragment);
-            if link.late == 0 {
-                link.heard_at = now.mono_us;
-            }
-            link.late += 1;
-            link.late_since.get_or_insert(now.mono_us);
-            let (pool, server) = (link.pool, link.server);
-            self.count_timeout(pool, server);
-            self.note_failure(pool, server, Failure::TimedOut { window: timeout_us }, now);
-            self.fail(request, fragment, pool, fault::TIMED_OUT);
-        }
-    }
-
-    fn count_timeout(&self, pool: u32, server: u32) {
-        self.pools[pool as usize].servers[server as usize].counts.server_timedout.add(1);
-    }
 }
 
 impl Link {
+    /// Whether it is there to see whether the server is back; requests do not use it.
+    pub(crate) fn is_probe(&self) -> bool {
+        self.lane == NONE
+    }
+
     /// Whether it is established and owes nothing.
     pub(crate) fn is_idle(&self) -> bool {
         matches!(self.phase, Phase::Ready) && self.fifo.is_empty()
+    }
+
+    /// Whether nobody waits for anything that was sent, or is to be sent, over it.
+    pub(crate) fn is_done(&self) -> bool {
+        let unsent = self.late == 0 && !self.output.is_empty();
+        self.fifo.len() == self.late as usize && !unsent && self.silent.is_empty()
     }
 
     /// What may be written now.
@@ -717,6 +679,21 @@ enum Taken {
     Doubtful,
     /// Of none.
     Stray,
+}
+
+/// What a connection begins with.
+fn steps(auth: bool, select: bool, probe: bool) -> &'static [Step] {
+    use Step::{Auth, Probe, Select};
+    match (auth, select, probe) {
+        (false, false, false) => &[],
+        (true, false, false) => &[Auth],
+        (false, true, false) => &[Select],
+        (true, true, false) => &[Auth, Select],
+        (false, false, true) => &[Probe],
+        (true, false, true) => &[Auth, Probe],
+        (false, true, true) => &[Select, Probe],
+        (true, true, true) => &[Auth, Select, Probe],
+    }
 }
 
 /// `*2 <name> <argument>`.

@@ -60,7 +60,7 @@ impl Engine {
     /// Answers a command that concerns the proxy alone.
     fn answer_memcached(&mut self, c: u32, local: Local, parsed: &Request, words: usize) {
         match local {
-            Local::Quit => self.stop_reading(c, Ending::ByClient),
+            Local::Quit => self.end_requests(c, Ending::ByClient),
             Local::NoOp => self.answer(c, reply::META_NO_OP),
             Local::Verbosity if matches!(parsed.silence, Silence::NoReply(_)) => {}
             Local::Verbosity => self.answer(c, reply::MEMCACHED_OK),
@@ -156,7 +156,7 @@ impl Engine {
             Silence::NoReply(_) if !answers => {
                 let (output, buffers) = self.link_output(l);
                 request.push_to(output, buffers);
-                self.expect_silence(l, c, bytes);
+                self.expect_silence(l, c, bytes, now);
             }
             Silence::None => {
                 let r = self.await_reply(c);
@@ -216,7 +216,7 @@ impl Engine {
             for shard in 0..shards {
                 let Ok(l) = self.link_for(pool, shard, affinity, now) else { continue };
                 self.links[l as usize].output.push(request.bytes(), &mut self.buffers);
-                self.expect_silence(l, c, bytes);
+                self.expect_silence(l, c, bytes, now);
             }
             return request.discard(&mut self.buffers);
         }

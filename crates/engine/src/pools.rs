@@ -8,7 +8,7 @@ use crate::actions::Event;
 use crate::counters::{CountedPool, PoolCounts, ServerCounts};
 use crate::health::{Failure, Health};
 use crate::pipeline::NONE;
-use crate::topology::{OnEject, Pool};
+use crate::topology::{Ejection, Pool};
 use crate::{Engine, Now};
 
 /// One pool as one worker sees it.
@@ -46,6 +46,16 @@ impl PoolState {
             .iter()
             .map(|(name, weight)| Node { name: name.as_bytes(), weight: *weight })
             .collect();
+        let sharder = Sharder::new(pool.hash, pool.hash_tag, pool.distribution, &nodes);
+        PoolState::with_sharder(pool, counts, sharder)
+    }
+
+    /// As [`PoolState::new`], where the ring is known.
+    pub(crate) fn with_sharder(
+        pool: &Arc<Pool>,
+        counts: &CountedPool,
+        sharder: Sharder,
+    ) -> PoolState {
         let lanes = pool.server_connections.max(1) as usize;
         let server = |counts: &Arc<ServerCounts>| ServerState {
             counts: Arc::clone(counts),
@@ -56,7 +66,7 @@ impl PoolState {
         PoolState {
             pool: Arc::clone(pool),
             counts: Arc::clone(&counts.pool),
-            sharder: Sharder::new(pool.hash, pool.hash_tag, pool.distribution, &nodes),
+            sharder,
             servers: counts.servers.iter().map(server).collect(),
             timeout_us: pool.timeout.map(|timeout| timeout.as_micros() as u64),
             next_rebuild: None,
@@ -67,7 +77,19 @@ impl PoolState {
 
     /// Whether the keys of an ejected server go to the others.
     fn rehashes(&self) -> bool {
-        self.pool.ejection.is_none_or(|ejection| ejection.on_eject == OnEject::Rehash)
+        self.pool.ejection.is_none_or(|ejection| !ejection.keeps_keys())
+    }
+
+    /// Whether no more of the servers than allowed are ejected when `server` is, too.
+    fn may_eject(&self, server: u32, ejection: &Ejection) -> bool {
+        let others = (0..).zip(&self.servers).filter(|(other, _)| *other != server);
+        let ejected = 1 + others.filter(|(_, other)| other.health.is_ejected()).count();
+        ejected * 100 <= self.servers.len() * usize::from(ejection.max_ejected_percent)
+    }
+
+    /// Whether any of its servers is out of the ring.
+    pub(crate) fn is_any_ejected(&self) -> bool {
+        self.servers.iter().any(|server| server.health.is_ejected())
     }
 
     /// Whether a key decides which server a request goes to.
@@ -76,13 +98,22 @@ impl PoolState {
     }
 }
 
-impl Engine {
-    /// Opens one connection to each server of a pool that asks for it, as in 0.5.
-    pub(crate) fn preconnect(&mut self, pool: u32, now: Now) {
-        if !self.pools[pool as usize].pool.preconnect {
-            return;
+impl ServerState {
+    /// Brings the gauge of its standing up to date, and counts its return.
+    pub(crate) fn count_standing(&self) {
+        let ejected = u64::from(self.health.is_ejected());
+        if self.counts.ejected.value() > ejected {
+            self.counts.restores.add(1);
         }
-        for server in 0..self.pools[pool as usize].servers.len() as u32 {
+        self.counts.ejected.set(ejected);
+    }
+}
+
+impl Engine {
+    /// Opens one connection to a server if its pool asks for that, as 0.5 does when it starts.
+    pub(crate) fn preconnect(&mut self, pool: u32, server: u32, now: Now) {
+        let state = &self.pools[pool as usize];
+        if state.pool.preconnect && state.servers[server as usize].health.retry_at().is_none() {
             self.open_link(pool, server, 0, now);
         }
     }
@@ -95,25 +126,31 @@ impl Engine {
         !self.pools[pool as usize].is_dead
     }
 
-    /// Builds the table of live servers anew. When none is live the old table stays and requests are refused.
-    fn rebuild(&mut self, pool: u32, now: Now) {
+    /// Builds the table of live servers anew, unless keys stay where they are. When none is live the old table stays and
+    /// requests are refused.
+    pub(crate) fn rebuild(&mut self, pool: u32, now: Now) {
         let state = &mut self.pools[pool as usize];
+        if !state.rehashes() {
+            return;
+        }
         let ejected = |servers: &[ServerState]| {
             servers.iter().filter(|server| server.health.is_ejected()).count()
         };
         let before = ejected(&state.servers);
-        let live: Vec<bool> = state
-            .servers
-            .iter_mut()
-            .map(|server| server.health.restore_if_due(now.mono_us))
-            .collect();
+        let by_time = state.pool.ejection.is_none_or(|ejection| ejection.returns_by_time());
+        let is_live = |server: &mut ServerState| match by_time {
+            true => server.health.restore_if_due(now.mono_us),
+            false => !server.health.is_ejected(),
+        };
+        let live: Vec<bool> = state.servers.iter_mut().map(is_live).collect();
         state.is_dead = !live.contains(&true);
         if !state.is_dead {
             state.sharder.rebuild(&live);
         }
-        state.next_rebuild =
-            state.servers.iter().filter_map(|server| server.health.retry_at()).min();
+        let due = state.servers.iter().filter_map(|server| server.health.retry_at());
+        state.next_rebuild = if by_time { due.min() } else { None };
         let restored = before.saturating_sub(ejected(&state.servers)) as u32;
+        state.servers.iter().for_each(ServerState::count_standing);
         if restored > 0 {
             self.events.push(Event::Restored { pool, servers: restored });
         }
@@ -121,6 +158,9 @@ impl Engine {
 
     /// Counts a failure of a server and ejects it when it is one too many.
     pub(crate) fn note_failure(&mut self, pool: u32, server: u32, failure: Failure, now: Now) {
+        if self.is_remnant(pool) {
+            return;
+        }
         self.last_event += 1;
         let state = &mut self.pools[pool as usize];
         let health = &mut state.servers[server as usize].health;
@@ -128,15 +168,22 @@ impl Engine {
             return;
         }
         let Some(ejection) = state.pool.ejection else { return };
-        if ejection.on_eject != OnEject::Rehash && health.is_ejected() {
-            return self.fail_trial(pool, server, now);
+        if health.is_ejected() && !ejection.returns_by_time() {
+            return self.fail_trial(pool, server, failure.reason(), now);
         }
-        if !health.is_over(&ejection) {
+        let is_over = health.is_over(&ejection);
+        if !is_over || !state.may_eject(server, &ejection) {
             let since = failure.since(now.mono_us);
             self.events.push(Event::Failed { pool, server, since });
+            if is_over && !std::mem::replace(&mut state.servers[server as usize].health.held, true)
+            {
+                state.counts.ejects_prevented.add(1);
+                self.events.push(Event::EjectionPrevented { pool, server });
+            }
             return;
         }
-        let retry_at = now.mono_us + ejection.retry_timeout.as_micros() as u64;
+        let retry_at = now.mono_us + self.retry_pause(&ejection);
+        let state = &mut self.pools[pool as usize];
         state.counts.server_ejects.add(1);
         state.servers[server as usize].counts.server_ejected_at.set(now.wall_us);
         self.events.push(Event::Ejected { pool, server, retry_at });
@@ -146,9 +193,11 @@ impl Engine {
     fn eject(&mut self, pool: u32, server: u32, retry_at: u64, now: Now) {
         let state = &mut self.pools[pool as usize];
         state.servers[server as usize].health.eject_until(retry_at);
-        if state.rehashes() {
-            self.rebuild(pool, now);
+        state.servers[server as usize].count_standing();
+        if state.pool.ejection.is_some_and(|ejection| ejection.probe) {
+            self.probe_at = self.probe_at.min(retry_at);
         }
+        self.rebuild(pool, now);
     }
 
     /// Another worker told of an event that [concerns its siblings](Event::concerns_siblings); others are ignored.
@@ -172,6 +221,7 @@ impl Engine {
                 let Some(health) = self.health_of(pool, server) else { return };
                 if !health.is_ejected() {
                     health.note_outage(now.mono_us, event);
+                    let retry_at = self.own_retry_at(pool, retry_at, now);
                     self.eject(pool, server, retry_at, now);
                 }
             }

@@ -6,7 +6,7 @@
 use proto::Span;
 use proto::resp::command::{self, Command, Policy};
 
-use crate::actions::{Event, Text};
+use crate::actions::Event;
 use crate::fragment::{Kind, Part, Split};
 use crate::message::Message;
 use crate::pipeline::NONE;
@@ -47,10 +47,8 @@ impl Engine {
         args: &[Span],
     ) {
         if rejection == command::Rejection::UnknownCommand {
-            let client = &self.clients[c as usize];
-            let (pool, peer) = (client.pool, client.peer());
             let name = args.first().map_or(&[][..], |name| name.of(request.bytes()));
-            self.events.push(Event::UnknownCommand { pool, peer, command: Text::new(name) });
+            self.note_unknown(c, name);
         }
         self.answer_with(c, |out| rejection.write_reply(request.bytes(), args, out));
         request.discard(&mut self.buffers);
@@ -222,6 +220,8 @@ impl Engine {
         out.clear();
         let is_read = command.write_miss(request.bytes(), args, &mut out);
         if is_read {
+            let pool = self.clients[c as usize].pool;
+            self.pools[pool as usize].counts.missed.add(1);
             self.answer(c, &out);
         }
         self.scratch.reply = out;
@@ -323,6 +323,7 @@ impl Engine {
             let shard = self.splits[s as usize].parts[part].shard;
             if self.splits[s as usize].is_read() && self.is_missed(pool, shard, now) {
                 self.splits[s as usize].parts[part].miss();
+                self.pools[pool as usize].counts.missed.add(1);
                 continue;
             }
             let link = self.link_for(pool, shard, affinity, now);

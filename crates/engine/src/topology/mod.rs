@@ -56,6 +56,22 @@ pub struct Ejection {
     pub retry_timeout: Duration,
     /// What becomes of its keys meanwhile.
     pub on_eject: OnEject,
+    /// Whether it returns only after it has answered a probe, instead of when its time has come.
+    pub probe: bool,
+    /// The share of the servers that may be ejected at once, 0..=100; a failing server beyond it stays.
+    pub max_ejected_percent: u8,
+}
+
+impl Ejection {
+    /// Whether an ejected server returns when its time has come and a request asks, as in 0.5.
+    pub(crate) fn returns_by_time(&self) -> bool {
+        self.on_eject == OnEject::Rehash && !self.probe
+    }
+
+    /// Whether the keys of an ejected server stay where they are.
+    pub(crate) fn keeps_keys(&self) -> bool {
+        self.on_eject != OnEject::Rehash
+    }
 }
 
 impl Default for Ejection {
@@ -64,6 +80,8 @@ impl Default for Ejection {
             failure_limit: 2,
             retry_timeout: Duration::from_secs(30),
             on_eject: OnEject::Rehash,
+            probe: false,
+            max_ejected_percent: 100,
         }
     }
 }
@@ -162,6 +180,8 @@ pub struct Limits {
     pub worker_memory_bytes_max: usize,
     /// Longest wait for more work in a turn under load, µs; 0 never waits.
     pub window_us_max: u64,
+    /// Longest wait for what is in flight on connections that a newer topology has no use for, µs.
+    pub drain_us_max: u64,
 }
 
 impl Default for Limits {
@@ -171,6 +191,7 @@ impl Default for Limits {
             client_requests_max: 4096,
             worker_memory_bytes_max: 0,
             window_us_max: 100,
+            drain_us_max: 10_000_000,
         }
     }
 }

@@ -92,6 +92,13 @@ impl Network {
         Network { wires: Vec::new(), doors, arrivals: Vec::new(), room }
     }
 
+    /// One more server of a pool; returns its number.
+    pub(crate) fn add_server(&mut self, pool: u32) -> u32 {
+        let doors = &mut self.doors[pool as usize];
+        doors.push(Door::Open(0));
+        doors.len() as u32 - 1
+    }
+
     /// A connected wire.
     pub(crate) fn connect(&mut self) -> WireId {
         let (to_peer, to_engine) = (Pipe::new(self.room), Pipe::new(self.room));

@@ -1,13 +1,13 @@
 //! The reactor of a simulated worker: drives an engine over the simulated network exactly as the real one does over
 //! sockets, in the same phases, with reads and writes cut at random.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io::IoSlice;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use engine::counters::Counts;
-use engine::topology::Topology;
+use engine::topology::{Address, Pool, Topology};
 use engine::{Engine, Environment, Event, Flow, Identity, Now, Slot};
 
 use crate::network::{BROKEN_PIPE, Dial, Network, RESET, WireId};
@@ -53,6 +53,10 @@ struct Port {
 pub(crate) struct Worker {
     pub(crate) engine: Engine,
     pub(crate) counts: Arc<Counts>,
+    /// What is published.
+    pub(crate) pools: Vec<Arc<Pool>>,
+    /// The pool and the server that the network knows an address by.
+    places: HashMap<Address, (u32, u32)>,
     ports: Vec<Option<Port>>,
     grain: Grain,
     /// From other workers.
@@ -90,9 +94,17 @@ impl Worker {
         let counts = Counts::for_topology(topology);
         let mut engine = Engine::new(identity, Arc::new(Silent));
         engine.publish(topology, &counts, now(0));
+        let mut places = HashMap::new();
+        for (p, pool) in topology.pools.iter().enumerate() {
+            for (s, server) in pool.servers.iter().enumerate() {
+                places.insert(server.address.clone(), (p as u32, s as u32));
+            }
+        }
         let mut worker = Worker {
             engine,
             counts,
+            pools: topology.pools.clone(),
+            places,
             ports: Vec::new(),
             grain,
             mail: VecDeque::new(),
@@ -102,6 +114,24 @@ impl Worker {
         };
         worker.rearrange(network, 0);
         worker
+    }
+
+    /// A newer topology; servers at new addresses are added to pool 0 of the network.
+    pub(crate) fn publish(&mut self, topology: &Topology, network: &mut Network, now_us: u64) {
+        for server in topology.pools.iter().flat_map(|pool| &pool.servers) {
+            self.places.entry(server.address.clone()).or_insert_with(|| (0, network.add_server(0)));
+        }
+        self.take_events();
+        self.counts = self.counts.succeed(&self.pools, topology);
+        self.pools = topology.pools.clone();
+        self.engine.publish(topology, &self.counts, now(now_us));
+        self.rearrange(network, now_us);
+    }
+
+    fn take_events(&mut self) {
+        let mut events = Vec::new();
+        self.engine.take_events(&mut events);
+        self.events.append(&mut events);
     }
 
     /// A client connected over `wire`.
@@ -189,9 +219,7 @@ impl Worker {
         self.engine.turn(now(now_us));
         self.rearrange(network, now_us);
         self.end_phase(network, random, now_us);
-        let mut events = Vec::new();
-        self.engine.take_events(&mut events);
-        self.events.append(&mut events);
+        self.take_events();
     }
 
     /// Does what one connection is ready for.
@@ -350,6 +378,8 @@ impl Worker {
             }
         }
         for (slot, pool, server) in connect {
+            let address = &self.engine.pool(pool).expect("a pool").servers[server as usize].address;
+            let (pool, server) = self.places[address];
             let dial = network.dial(pool, server, now_us);
             self.place(slot, Port { dial: Some(dial), ..Port::idle(false) });
         }

@@ -20,6 +20,7 @@ pub(crate) struct Rig {
     pub(crate) now: u64,
     random: Random,
     sharder: Sharder,
+    limits: Limits,
 }
 
 impl Rig {
@@ -27,24 +28,47 @@ impl Rig {
         Rig::with(pool, Limits::default(), ROOM)
     }
 
+    /// With random choices of its own.
+    pub(crate) fn seeded(pool: Pool, seed: u64) -> Rig {
+        Rig::build(pool, Limits::default(), ROOM, seed)
+    }
+
     pub(crate) fn with(pool: Pool, limits: Limits, room: usize) -> Rig {
+        Rig::build(pool, limits, room, 1)
+    }
+
+    fn build(pool: Pool, limits: Limits, room: usize, seed: u64) -> Rig {
         let servers = pool.servers.len();
-        let nodes: Vec<_> = (pool.servers.iter())
-            .map(|server| Node { name: server.name.as_bytes(), weight: server.weight })
-            .collect();
-        let sharder = Sharder::new(pool.hash, pool.hash_tag, pool.distribution, &nodes);
+        let sharder = sharder(&pool);
         let topology = Topology { epoch: 1, pools: vec![Arc::new(pool)], limits };
         let mut network = Network::new(&[servers], room);
-        let identity = Identity { worker: 0, workers: 1, seed: 1 };
+        let identity = Identity { worker: 0, workers: 1, seed };
         let grain = Grain { read_max: 1 << 16, write_max: 1 << 16, reads_max: 4 };
         let worker = Worker::new(identity, &topology, grain, &mut network);
-        Rig { worker, network, now: 0, random: Random::new(1), sharder }
+        Rig { worker, network, now: 0, random: Random::new(1), sharder, limits }
+    }
+
+    /// A newer topology takes the place of the one before. A server at an address that was never there before gets the
+    /// next free number.
+    pub(crate) fn publish(&mut self, pools: Vec<Pool>) {
+        if let Some(first) = pools.first() {
+            self.sharder = sharder(first);
+        }
+        let pools = pools.into_iter().map(Arc::new).collect();
+        let topology = Topology { epoch: 2, pools, limits: self.limits };
+        self.worker.publish(&topology, &mut self.network, self.now);
+        self.settle();
     }
 
     /// A connected client.
     pub(crate) fn client(&mut self) -> WireId {
+        self.client_of(0)
+    }
+
+    /// A client connected to pool `pool`.
+    pub(crate) fn client_of(&mut self, pool: u32) -> WireId {
         let wire = self.network.connect();
-        self.worker.accept(0, wire);
+        self.worker.accept(pool, wire);
         self.settle();
         wire
     }
@@ -145,6 +169,13 @@ impl Rig {
             assert_eq!(server.out_queue.value(), 0);
         }
     }
+}
+
+fn sharder(pool: &Pool) -> Sharder {
+    let nodes: Vec<_> = (pool.servers.iter())
+        .map(|server| Node { name: server.name.as_bytes(), weight: server.weight })
+        .collect();
+    Sharder::new(pool.hash, pool.hash_tag, pool.distribution, &nodes)
 }
 
 /// A request in the form that clients send.

@@ -121,7 +121,12 @@ impl Scenario {
             faults.connect_delay_max = random.within(1_000..=400_000);
         }
         let patient = !slow && !faults.breaks_links() && faults.reply_delay_max == 0;
-        let pool = draw_pool(random, patient);
+        let mut pool = draw_pool(random, patient);
+        if pool.ejection.is_some_and(|ejection| ejection.probe) {
+            // A server that never connects in time would be probed for ever, and the run never come to rest.
+            pool.timeout = pool.timeout.map(|timeout| timeout.max(Duration::from_millis(100)));
+            faults.connect_delay_max = faults.connect_delay_max.min(50_000);
+        }
         if pool.timeout.is_none() && random.chance(1, 2) {
             faults.mutes = 0;
         }
@@ -171,6 +176,11 @@ impl Scenario {
         self.pool.ejection.is_some_and(|ejection| ejection.on_eject == OnEject::Miss)
     }
 
+    /// Whether ejected servers are probed.
+    pub(crate) fn probes(&self) -> bool {
+        self.pool.ejection.is_some_and(|ejection| ejection.probe)
+    }
+
     /// Whether a key always goes to the same server.
     pub(crate) fn is_placement_fixed(&self) -> bool {
         !self.rehashes()
@@ -193,6 +203,7 @@ fn draw_limits(random: &mut Random) -> Limits {
         client_requests_max: random.pick(&[1, 2, 3, 16, 4_096]),
         worker_memory_bytes_max: random.pick(&[0, 0, 0, 0, 0, 30_000, 300_000]),
         window_us_max: 100,
+        drain_us_max: 1_000_000,
     }
 }
 
@@ -206,6 +217,8 @@ fn draw_pool(random: &mut Random, patient: bool) -> Pool {
         failure_limit: random.within(0..=3) as u32,
         retry_timeout: Duration::from_millis(random.pick(&[0, 1, 50, 2_000])),
         on_eject: random.pick(&[OnEject::Rehash, OnEject::Error, OnEject::Miss]),
+        probe: random.chance(1, 2),
+        max_ejected_percent: random.pick(&[100, 100, 50, 0]),
     };
     let distributions = [Distribution::Ketama, Distribution::Modula, Distribution::Random];
     let auth = random.chance(1, 4);

@@ -158,6 +158,7 @@ impl SimServer {
             }
         } else if self.shut_until.is_some_and(|until| until <= now) {
             self.shut_until = None;
+            network.set_door(0, self.index, Door::Open(0));
         }
     }
 
@@ -239,6 +240,11 @@ impl SimServer {
         let connection = &mut self.connections[i];
         if connection.handshake != Handshake::Done {
             return connection.greet(self.index, self.healed, arguments, at);
+        }
+        if arguments == [b"PING"] && at.scenario.probes() {
+            let loads = at.scenario.faults.loading && !self.healed && at.random.chance(1, 2);
+            let answer: &[u8] = if loads { b"-LOADING a while\r\n" } else { b"+PONG\r\n" };
+            return connection.reply(self.index, answer.to_vec(), at);
         }
         let Some(truth) = keyspace::answer(arguments) else {
             at.truth.accuse(|| format!("a server received {}", shown(&arguments.join(&b' '))));
@@ -358,6 +364,10 @@ impl Connection {
         let argument: &[u8] = if expected == "AUTH" { b"open sesame" } else { b"7" };
         if self.handshake == Handshake::Refused && words[0] == b"SELECT" {
             return self.reply(server, b"-NOAUTH Authentication required.\r\n".to_vec(), at);
+        }
+        if self.handshake == Handshake::Refused && words == [b"PING"] {
+            // It serves, but not the data that is wanted.
+            return self.reply(server, b"+PONG\r\n".to_vec(), at);
         }
         if words != [expected.as_bytes(), argument] {
             let sight = shown(&arguments.join(&b' '));

@@ -7,6 +7,7 @@
 
 mod flags;
 mod getopt;
+mod manual;
 mod text;
 
 use std::ffi::{OsStr, OsString};
@@ -17,6 +18,7 @@ use std::path::PathBuf;
 use getopt::{Getopt, Item};
 
 pub use flags::{FLAGS, Flag, Id};
+pub use manual::manual;
 pub use text::{describe_stats, usage, version_block};
 
 /// The version reported where tools look for one: the twemproxy release this program stands in for.

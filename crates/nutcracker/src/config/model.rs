@@ -125,6 +125,10 @@ pub struct Pool {
     pub client_connections: u32,
     /// Clients served at once, 0 for any number.
     pub max_clients: u32,
+    /// Clients of one address served at once, 0 for any number.
+    pub max_clients_per_address: u32,
+    /// Every client is announced by a PROXY header.
+    pub proxy_protocol: bool,
     /// Wire format of clients and servers.
     pub protocol: Protocol,
     /// Password of clients and servers; Redis pools only.
@@ -178,8 +182,13 @@ impl Global {
             client_requests_max: self.client_requests_max,
             worker_memory_bytes_max: saturate(share),
             window_us_max: self.batch_window_us,
+            drain_us_max: saturate_us(self.drain_timeout),
         }
     }
+}
+
+fn saturate_us(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 fn saturate(bytes: u64) -> usize {
@@ -192,6 +201,7 @@ impl Pool {
         let ejection = self.auto_eject_hosts.then_some(Ejection {
             failure_limit: self.server_failure_limit,
             retry_timeout: self.server_retry_timeout,
+            probe: false,
             on_eject: self.on_eject,
         });
         topology::Pool {

@@ -393,6 +393,8 @@ impl Pool {
             reuseport: false,
             client_connections: 0,
             max_clients: 0,
+            max_clients_per_address: 0,
+            proxy_protocol: false,
             protocol: Protocol::Memcached,
             redis_auth: None,
             redis_db: 0,

@@ -3,11 +3,12 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use engine::counters::Counts;
-use engine::topology::{Protocol, Topology};
+use engine::topology::Topology;
 use reactor::{Clock, Mailbox};
 
 use super::Event;
@@ -16,7 +17,9 @@ use super::resolver::Resolver;
 use crate::config::Config;
 use crate::process::limits::FileBudget;
 use crate::stats::info::Info;
-use crate::worker::{Accepting, Admission, Message, Resolve, Shared, Worker, WorkerSpec};
+use crate::worker::{
+    Accepting, Addresses, Admission, Message, Resolve, Shared, Worker, WorkerSpec,
+};
 
 /// Everything workers are made of.
 #[derive(Debug)]
@@ -100,6 +103,16 @@ impl Fleet {
         }
     }
 
+    /// Asks every worker for a sign of life: each adds one to the number returned when it next takes its mail.
+    #[must_use]
+    pub fn call_roll(&self) -> Arc<AtomicUsize> {
+        let answers = Arc::new(AtomicUsize::new(0));
+        for worker in &self.workers {
+            worker.send(Message::RollCall(Arc::clone(&answers)));
+        }
+        answers
+    }
+
     /// To be called for each [`Event::WorkerEnded`].
     pub fn worker_ended(&mut self) {
         self.alive = self.alive.saturating_sub(1);
@@ -146,7 +159,9 @@ fn admission(pool: &crate::config::Pool) -> Admission {
     Admission {
         clients_max: u64::from(pool.max_clients),
         keepalive: pool.tcpkeepalive,
-        memcached: pool.protocol == Protocol::Memcached,
+        proxy_protocol: pool.proxy_protocol,
+        addresses: Addresses::new(pool.max_clients_per_address),
+        protocol: pool.protocol,
     }
 }
 

@@ -9,6 +9,7 @@ pub mod signals;
 mod spike;
 mod startup;
 mod stats_server;
+mod watchdog;
 
 pub use serve::serve;
 

@@ -10,10 +10,12 @@ use super::Event;
 use super::signals::Signal;
 use super::spike::Spike;
 use super::startup::{Plan, Running};
+use super::watchdog::Watchdog;
 use crate::cli::Options;
 use crate::logging::{Logger, always, notice};
 use crate::process::complain;
 use crate::process::daemon::{Detached, Notifier, detach};
+use crate::process::notify::Supervisor;
 use crate::process::os_error_text;
 
 /// How long the control loop sleeps when nothing happens.
@@ -43,6 +45,8 @@ fn serve_plan(plan: &Plan, notifier: Option<Notifier>) -> ExitCode {
     if let Some(Err(error)) = notifier.map(Notifier::ready) {
         return fail(plan, &format!("leaving the terminal failed: {}", os_error_text(&error)));
     }
+    let mut supervisor = Supervisor::from_environment();
+    supervisor.ready(&serving(plan.config.pools.len(), running.fleet.alive()));
     let outcome = ControlLoop {
         logger: &plan.logger,
         running,
@@ -50,10 +54,18 @@ fn serve_plan(plan: &Plan, notifier: Option<Notifier>) -> ExitCode {
         stop: None,
         failed: false,
         spike: Spike::default(),
+        watchdog: Watchdog::new(&supervisor),
+        supervisor,
     }
     .run();
     always!("done, rabbit done");
     outcome
+}
+
+/// What the service manager shows of a proxy that is up.
+fn serving(pools: usize, workers: usize) -> String {
+    let plural = |n: usize| if n == 1 { "" } else { "s" };
+    format!("serving {pools} pool{} with {workers} worker{}", plural(pools), plural(workers))
 }
 
 /// Tells the reason in the log and, when that is somewhere else, on standard error.
@@ -75,13 +87,17 @@ struct ControlLoop<'a> {
     /// A worker ended unasked.
     failed: bool,
     spike: Spike,
+    watchdog: Option<Watchdog>,
+    supervisor: Supervisor,
 }
 
 impl ControlLoop<'_> {
     fn run(mut self) -> ExitCode {
         while !self.is_over() {
             let now = Instant::now();
-            let wait = self.stop.map_or(TICK, |stop| TICK.min(stop.saturating_duration_since(now)));
+            let tick =
+                self.watchdog.as_ref().map_or(TICK, |watchdog| TICK.min(watchdog.interval()));
+            let wait = self.stop.map_or(tick, |stop| tick.min(stop.saturating_duration_since(now)));
             match self.running.events.recv_timeout(wait) {
                 Ok(Event::Signal(signal)) => self.on_signal(signal),
                 Ok(Event::WorkerEnded { worker, failure }) => {
@@ -91,6 +107,7 @@ impl ControlLoop<'_> {
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
             }
             self.logger.flush_repeats();
+            self.report_to_watchdog();
             if self.spike.has_passed(self.running.fleet.freed_bytes()) {
                 release_free_memory();
             }
@@ -99,6 +116,14 @@ impl ControlLoop<'_> {
             notice!("not everything in flight has finished; it is cut off");
         }
         if self.failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    }
+
+    fn report_to_watchdog(&mut self) {
+        let Some(watchdog) = &mut self.watchdog else { return };
+        let fleet = &self.running.fleet;
+        if watchdog.is_due(Instant::now(), fleet.alive(), || fleet.call_roll()) {
+            self.supervisor.in_good_order();
+        }
     }
 
     fn is_over(&self) -> bool {
@@ -144,6 +169,7 @@ impl ControlLoop<'_> {
     fn drain(&mut self) {
         self.stop = Some(Instant::now() + self.drain_bound);
         self.running.fleet.drain(self.drain_bound);
+        self.supervisor.stopping(self.drain_bound, "finishing what is in flight");
         notice!(
             "no longer accepting; what is in flight has {} ms to finish",
             self.drain_bound.as_millis()

@@ -1,7 +1,8 @@
-//! What a process is to its system: pid file, detachment, limits. Knows nothing of proxying.
+//! What a process is to its system: pid file, detachment, limits, service manager. Knows nothing of proxying.
 
 pub mod daemon;
 pub mod limits;
+pub mod notify;
 pub mod pid_file;
 
 use std::io::{self, Write};

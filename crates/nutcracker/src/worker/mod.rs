@@ -9,32 +9,46 @@
 //! Workers share nothing on the request path. What they do share ([`Shared`]) is touched when a client comes or goes, or
 //! when a server fails.
 
+mod addresses;
 mod dial;
 mod fault;
+mod newcomers;
+mod proxy_header;
 mod report;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use engine::counters::Counts;
-use engine::topology::Topology;
+use engine::topology::{Protocol, Topology};
 use engine::{Engine, Environment, Event, Identity};
 use reactor::{
     Clock, Close, Core, Errno, Flow, Mailbox, Now, Ops, Peer, Reactor, Slot, Stream, Verdict,
 };
 use socket2::Socket;
 
+pub use addresses::{Addresses, Place};
 use dial::Dialer;
 pub use dial::{Resolve, Resolved};
+use newcomers::{Newcomer, Newcomers};
+pub use proxy_header::fuzz_proxy_header;
 
 /// What a client is told when there is no room for it; Redis' words.
 const MAX_CLIENTS: &[u8] = b"-ERR max number of clients reached\r\n";
 /// The same for memcached clients.
 const MAX_CLIENTS_MEMCACHED: &[u8] = b"SERVER_ERROR max number of clients reached\r\n";
+
+/// What a refused client is told.
+fn words_of_refusal(protocol: Protocol) -> &'static [u8] {
+    match protocol {
+        Protocol::Redis => MAX_CLIENTS,
+        Protocol::Memcached => MAX_CLIENTS_MEMCACHED,
+    }
+}
 
 /// Hosts remembered to speak memcached's binary protocol; further ones are not logged.
 const BINARY_HOSTS_MAX: usize = 1024;
@@ -49,14 +63,18 @@ pub struct Accepting {
 }
 
 /// What a pool's listener does with new clients.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Admission {
     /// Clients of the pool at once, 0 for any number.
     pub clients_max: u64,
     /// `SO_KEEPALIVE` on client sockets.
     pub keepalive: bool,
-    /// Whether refusals are worded for memcached clients.
-    pub memcached: bool,
+    /// Whether every client is announced by a PROXY header.
+    pub proxy_protocol: bool,
+    /// The clients of the pool by address.
+    pub addresses: Arc<Addresses>,
+    /// Decides the wording of refusals.
+    pub protocol: Protocol,
 }
 
 /// What another thread may send to a worker.
@@ -68,6 +86,8 @@ pub enum Message {
         pool: u32,
         /// Where it comes from.
         peer: Option<SocketAddr>,
+        /// Its place among the clients of its address.
+        place: Option<Place>,
         /// The connection.
         stream: Stream,
     },
@@ -75,6 +95,8 @@ pub enum Message {
     Sibling(Event),
     /// The addresses of a server's host.
     Resolved(Resolved),
+    /// Show that this worker is not stuck, by adding one.
+    RollCall(Arc<AtomicUsize>),
     /// Stop accepting, answer what is in flight, end; at this monotonic time at the latest, µs.
     Drain {
         /// End of the patience.
@@ -246,6 +268,10 @@ struct WorkerCore {
     dialer: Dialer,
     ops: Ops,
     events: Vec<Event>,
+    /// Clients that a load balancer has yet to announce.
+    newcomers: Newcomers,
+    /// The places of clients whose number by address is limited.
+    places: HashMap<Slot, Place>,
     /// Clients of each pool that this worker has been given and has not reported gone.
     admitted: Vec<u64>,
     /// Pools this worker accepts for.
@@ -277,6 +303,8 @@ impl WorkerCore {
             shared: spec.shared,
             ops,
             events: Vec::new(),
+            newcomers: Newcomers::default(),
+            places: HashMap::new(),
             accepting,
             draining_until_us: None,
             clock: spec.clock,
@@ -290,6 +318,8 @@ impl WorkerCore {
             return;
         }
         for (slot, close) in actions.close.drain(..) {
+            self.newcomers.forget(slot);
+            self.places.remove(&slot);
             if !self.dialer.forget(slot) {
                 let close = match close {
                     engine::Close::Now => Close::Now,
@@ -338,36 +368,60 @@ impl WorkerCore {
         }
     }
 
-    fn adopt(&mut self, pool: u32, peer: Option<SocketAddr>) -> Slot {
+    fn adopt(
+        &mut self,
+        pool: u32,
+        peer: Option<SocketAddr>,
+        place: Option<Place>,
+        at: Now,
+    ) -> Slot {
         self.admitted[pool as usize] += 1;
-        self.engine.accept(pool, peer)
+        let slot = self.engine.accept(pool, peer);
+        self.places.extend(place.map(|place| (slot, place)));
+        let admission = &self.shared.admissions[pool as usize];
+        let pool = &self.topology.pools[pool as usize];
+        if admission.proxy_protocol {
+            let (pool, addresses) = (Arc::clone(pool), Arc::clone(&admission.addresses));
+            self.newcomers.expect(slot, Newcomer { pool, addresses, sender: peer }, at);
+        } else {
+            report::accepted(peer, &pool.name, None);
+        }
+        slot
     }
 }
 
 impl Core for WorkerCore {
     type Message = Message;
 
-    fn accepted(&mut self, pool: u32, stream: Stream, peer: Peer, _now: Now) -> Verdict {
+    fn accepted(&mut self, pool: u32, stream: Stream, peer: Peer, at: Now) -> Verdict {
         let target = self.shared.least_loaded(self.index);
-        let admission = self.shared.admissions[pool as usize];
+        let admission = &self.shared.admissions[pool as usize];
+        let refuse = |stream| Verdict::Refuse(words_of_refusal(admission.protocol), stream);
+        let peer = match peer {
+            Peer::Tcp(address) => Some(addresses::canonical(address)),
+            Peer::Unix => None,
+        };
+        // Behind a load balancer the address is known with the header only.
+        let own = peer.filter(|_| !admission.proxy_protocol);
+        let Ok(place) = own.map(|peer| admission.addresses.admit(peer.ip())).transpose() else {
+            let name = &self.topology.pools[pool as usize].name;
+            report::refused(peer, name, admission.addresses.max());
+            return refuse(stream);
+        };
+        let place = place.flatten();
         if !self.shared.admit(pool, target) {
-            let words = if admission.memcached { MAX_CLIENTS_MEMCACHED } else { MAX_CLIENTS };
-            return Verdict::Refuse(words, stream);
+            return refuse(stream);
         }
         if admission.keepalive {
             // Fails only where the client is gone already, which reading will find out.
             let _ = stream.keepalive();
         }
-        let peer = match peer {
-            Peer::Tcp(address) => Some(address),
-            Peer::Unix => None,
-        };
         match self.shared.mailboxes.get() {
             Some(mailboxes) if target != self.index => {
-                mailboxes[target].send(Message::Client { pool, peer, stream });
+                mailboxes[target].send(Message::Client { pool, peer, place, stream });
                 Verdict::Gone
             }
-            _ => Verdict::Keep(self.adopt(pool, peer), stream),
+            _ => Verdict::Keep(self.adopt(pool, peer, place, at), stream),
         }
     }
 
@@ -377,13 +431,14 @@ impl Core for WorkerCore {
     }
 
     fn received(&mut self, slot: Slot, bytes: &[u8], at: Now) -> Flow {
-        match self.engine.received(slot, bytes, now(at)) {
-            engine::Flow::Continue => Flow::Continue,
-            engine::Flow::Pause => Flow::Pause,
+        if self.newcomers.awaits(slot) {
+            return self.greet(slot, bytes, at);
         }
+        self.engine_received(slot, bytes, at)
     }
 
     fn ended(&mut self, slot: Slot, at: Now) {
+        self.newcomer_ended(slot);
         self.engine.ended(slot, now(at));
     }
 
@@ -394,6 +449,8 @@ impl Core for WorkerCore {
 
     fn failed(&mut self, slot: Slot, errno: Errno, at: Now) {
         self.dialer.forget(slot);
+        self.newcomers.forget(slot);
+        self.places.remove(&slot);
         self.engine.failed(slot, fault::text(errno), now(at));
     }
 
@@ -407,8 +464,8 @@ impl Core for WorkerCore {
 
     fn message(&mut self, message: Message, at: Now) {
         match message {
-            Message::Client { pool, peer, stream } => {
-                let slot = self.adopt(pool, peer);
+            Message::Client { pool, peer, place, stream } => {
+                let slot = self.adopt(pool, peer, place, at);
                 self.ops.attach.push((slot, stream));
             }
             Message::Sibling(event) => self.engine.heed(&event, now(at)),
@@ -422,6 +479,9 @@ impl Core for WorkerCore {
                     }
                 }
             }
+            Message::RollCall(answers) => {
+                answers.fetch_add(1, Ordering::Relaxed);
+            }
             Message::Drain { until_us } => {
                 self.draining_until_us = Some(until_us);
                 self.ops.unlisten.append(&mut self.accepting);
@@ -431,6 +491,7 @@ impl Core for WorkerCore {
     }
 
     fn turn(&mut self, at: Now) {
+        self.give_up_newcomers(at);
         self.engine.turn(now(at));
         self.publish_events();
         self.count_departures();
@@ -449,7 +510,8 @@ impl Core for WorkerCore {
     }
 
     fn deadline(&self) -> Option<u64> {
-        [self.engine.deadline(), self.draining_until_us].into_iter().flatten().min()
+        let deadlines = [self.engine.deadline(), self.draining_until_us, self.newcomers.deadline()];
+        deadlines.into_iter().flatten().min()
     }
 
     fn window(&mut self, at: Now) -> Duration {

@@ -4,6 +4,10 @@ use std::net::SocketAddr;
 
 use engine::Event;
 use engine::topology::{Pool, Topology};
+use proto::resp::Reason;
+
+/// What an operator should know about a client that begins as a load balancer does.
+const HINT: &str = "; if this is the PROXY header of a load balancer, see 'proxy_protocol'";
 
 /// Logs one event.
 pub(super) fn log(event: &Event, topology: &Topology) {
@@ -53,10 +57,16 @@ pub(super) fn log(event: &Event, topology: &Topology) {
         }
         Event::UnknownCommand { pool, peer, command } => {
             let (name, command) = (&pool_at(pool).name, command.as_str());
-            log::warn!("parsed unsupported command '{command}' in pool '{name}' from {}", c(peer));
+            // The binary header begins with a blank line.
+            let hint = if matches!(command, "PROXY" | "") { HINT } else { "" };
+            log::warn!(
+                "parsed unsupported command '{command}' in pool '{name}' from {}{hint}",
+                c(peer)
+            );
         }
         Event::Malformed { pool, peer, reason } => {
-            log::warn!("close {} in pool '{}': {reason}", c(peer), pool_at(pool).name);
+            let hint = if reason == Reason::EmptyRequest.text() { HINT } else { "" };
+            log::warn!("close {} in pool '{}': {reason}{hint}", c(peer), pool_at(pool).name);
         }
         Event::BinaryProtocol { pool, peer } => {
             log::warn!(
@@ -76,8 +86,25 @@ pub(super) fn log(event: &Event, topology: &Topology) {
     }
 }
 
+/// Logs that a client is served. One that a load balancer announced came through the address of that.
+pub(super) fn accepted(peer: Option<SocketAddr>, pool: &str, balancer: Option<Option<SocketAddr>>) {
+    if !log::log_enabled!(log::Level::Info) {
+        return;
+    }
+    let through = balancer.flatten().map(|balancer| format!(" through '{balancer}'"));
+    log::info!("accepted {} in pool '{pool}'{}", c(peer), through.unwrap_or_default());
+}
+
+/// Logs that an address has as many clients as it may.
+pub(super) fn refused(peer: Option<SocketAddr>, pool: &str, max: u32) {
+    log::warn!(
+        "refused {} in pool '{pool}': its address has {max} clients, the most that 'max_clients_per_address' allows",
+        c(peer)
+    );
+}
+
 /// A client as twemproxy writes it: `c`, and its address where it has one.
-fn c(peer: Option<SocketAddr>) -> String {
+pub(super) fn c(peer: Option<SocketAddr>) -> String {
     peer.map_or_else(|| "c".into(), |peer| format!("c '{peer}'"))
 }
 

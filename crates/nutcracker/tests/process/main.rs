@@ -2,6 +2,7 @@
 
 mod daemon;
 mod modes;
+mod notify;
 mod rig;
 mod signals;
 mod start;

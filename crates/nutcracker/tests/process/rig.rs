@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use tempfile::TempDir;
 
 /// No step takes nearly as long; only a hang does.
-const DEADLINE: Duration = Duration::from_secs(30);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
 /// A directory with a configuration of one pool that listens on the unix socket `x.sock` in it.
 pub(crate) struct Place {
@@ -78,8 +78,13 @@ impl Place {
         self.start_command(self.command(arguments))
     }
 
-    pub(crate) fn start_command(&self, mut command: Command) -> Proxy {
-        let mut proxy = Proxy(command.stderr(Stdio::null()).spawn().unwrap());
+    /// Starts in the foreground and does not wait.
+    pub(crate) fn spawn(&self, mut command: Command) -> Proxy {
+        Proxy(command.stderr(Stdio::null()).spawn().unwrap())
+    }
+
+    pub(crate) fn start_command(&self, command: Command) -> Proxy {
+        let mut proxy = self.spawn(command);
         wait_until("the proxy listens", || {
             assert_eq!(
                 proxy.0.try_wait().unwrap(),

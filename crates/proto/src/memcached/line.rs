@@ -8,6 +8,8 @@ use super::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use super::{Malformed, Reason, Refusal, Request, Silence, number};
 use crate::Span;
 
+const NO_REPLY: &[u8] = b"noreply";
+
 /// A whole line, taken apart.
 pub(super) struct Line<'a> {
     pub(super) bytes: &'a [u8],
@@ -61,17 +63,16 @@ impl Line<'_> {
     fn plain(&self, command: &'static Command) -> Verdict {
         match self.check(command) {
             Ok(flags) => Verdict::Line(self.request(command, 0, flags)),
-            Err(refusal) => Verdict::Refused {
-                refusal,
-                swallow: 0,
-                is_silent: matches!(self.no_reply(command), Silence::NoReply(_)),
-            },
+            Err(refusal) => self.refused(command, refusal, 0),
         }
     }
 
     /// A command with a value, whose length is word `place`.
     fn storage(&self, command: &'static Command, place: usize) -> Verdict {
-        let Some(word) = self.args.get(place) else { return refused(Refusal::WrongArguments) };
+        let Some(word) = self.args.get(place) else {
+            let words = self.wrong_arguments(command);
+            return refused(if self.has_control { Refusal::ControlByte } else { words });
+        };
         let len = number::unsigned(word.of(self.bytes), u64::from(VALUE_BYTES_MAX));
         let Some(len) = len.and_then(|len| u32::try_from(len).ok()) else {
             let offset = word.start as usize;
@@ -83,12 +84,15 @@ impl Line<'_> {
         });
         match checked {
             Ok(flags) => Verdict::Value(self.request(command, len, flags)),
-            Err(refusal) => Verdict::Refused {
-                refusal,
-                swallow: u64::from(len).saturating_add(2),
-                is_silent: matches!(self.no_reply(command), Silence::NoReply(_)),
-            },
+            Err(refusal) => self.refused(command, refusal, u64::from(len).saturating_add(2)),
         }
+    }
+
+    /// As memcached does: who asks for no reply gets none, unless the words cannot be made out.
+    fn refused(&self, command: &Command, refusal: Refusal, swallow: u64) -> Verdict {
+        let is_silent = refusal != Refusal::WrongArguments
+            && matches!(self.no_reply(command), Silence::NoReply(_));
+        Verdict::Refused { refusal, swallow, is_silent }
     }
 
     fn request(&self, command: &'static Command, data: u32, flags: Flags) -> Request {
@@ -103,7 +107,7 @@ impl Line<'_> {
             return Err(Refusal::ControlByte);
         }
         if !command.accepts(self.args.len()) {
-            return Err(Refusal::WrongArguments);
+            return Err(self.wrong_arguments(command));
         }
         let key_len = match command.policy {
             Policy::SingleShard { key } => self.args.get(key).map_or(0, |key| key.len()),
@@ -113,12 +117,24 @@ impl Line<'_> {
         if key_len > KEY_BYTES_MAX {
             return Err(Refusal::KeyTooLong);
         }
-        let no_reply = Flags { silence: self.no_reply(command), is_base64: false };
+        let flags = Flags { silence: self.no_reply(command), is_base64: false };
         match command.shape {
-            Shape::Line | Shape::NoReply(_) => Ok(no_reply),
-            Shape::Storage | Shape::Cas => self.check_numbers(command).map(|()| no_reply),
+            Shape::Line => Ok(flags),
+            Shape::NoReply(_) => self.check_no_reply(flags),
+            Shape::Storage | Shape::Cas => self.check_numbers(command).map(|()| flags),
             Shape::Meta => self.check_flags(2),
             Shape::MetaSet => self.check_flags(3),
+        }
+    }
+
+    /// memcached's words for a wrong number of words.
+    #[cold]
+    fn wrong_arguments(&self, command: &Command) -> Refusal {
+        match (command.shape, self.args.len()) {
+            (Shape::Meta | Shape::MetaSet, 0..=1) => Refusal::WrongArguments,
+            (Shape::MetaSet, 2) => Refusal::BadFormat,
+            (Shape::Meta | Shape::MetaSet, _) => Refusal::TooManyFlags,
+            _ => Refusal::WrongArguments,
         }
     }
 
@@ -131,11 +147,27 @@ impl Line<'_> {
             Shape::Cas => 6,
         };
         match self.args.last() {
-            Some(word) if self.args.len() > from && word.of(self.bytes) == b"noreply" => {
+            Some(word) if self.args.len() > from && word.of(self.bytes) == NO_REPLY => {
                 Silence::NoReply(*word)
             }
             _ => Silence::None,
         }
+    }
+
+    /// Where one server takes a word for `noreply` and another does not, or where the word ahead of
+    /// one that is overwritten would become it, a reply could be waited for that never comes.
+    fn check_no_reply(&self, flags: Flags) -> Result<Flags, Refusal> {
+        let (last, before) = match self.args {
+            [_, .., before, last] => (*last, *before),
+            [_, last] => (*last, Span::default()),
+            _ => return Ok(flags),
+        };
+        let is_open = match flags.silence {
+            Silence::NoReply(_) => before.of(self.bytes) == NO_REPLY,
+            // COMPAT: memcached 1.6.40 takes the key of `delete noreply` for the word.
+            _ => last.of(self.bytes) == NO_REPLY,
+        };
+        if is_open { Err(Refusal::BadFormat) } else { Ok(flags) }
     }
 
     fn check_numbers(&self, command: &Command) -> Result<(), Refusal> {
@@ -146,7 +178,7 @@ impl Line<'_> {
         let is_sound = number::unsigned(word(2), u64::from(u32::MAX)).is_some()
             && number::is_i32(word(3))
             && is_unique
-            && matches!(word(optional), b"" | b"noreply");
+            && (word(optional).is_empty() || word(optional) == NO_REPLY);
         if is_sound { Ok(()) } else { Err(Refusal::BadFormat) }
     }
 
@@ -156,9 +188,10 @@ impl Line<'_> {
         let mut seen = 0_u128;
         for word in self.args.get(from..).unwrap_or_default() {
             let flag = word.of(self.bytes).first().copied().unwrap_or(u8::MAX);
-            let bit = 1_u128.checked_shl(u32::from(flag)).unwrap_or(0);
+            let bit = 1_u128.checked_shl(u32::from(flag)).unwrap_or_default();
+            // COMPAT: memcached 1.6.40 forgets the length of a value when a flag is no letter.
             if !flag.is_ascii_alphabetic() {
-                return Err(Refusal::BadFormat);
+                return Err(Refusal::InvalidFlag);
             }
             if seen & bit != 0 {
                 return Err(Refusal::DuplicateFlag);

@@ -17,6 +17,8 @@ pub enum Refusal {
     BadKeyEncoding,
     /// A flag of a meta command that is there twice.
     DuplicateFlag,
+    /// A flag of a meta command that is no letter.
+    InvalidFlag,
     /// More flags than a server takes.
     TooManyFlags,
     /// A value above the pool's limit.
@@ -33,6 +35,7 @@ impl Refusal {
             Self::ControlByte => "CLIENT_ERROR control byte in command line\r\n",
             Self::BadKeyEncoding => "CLIENT_ERROR error decoding key\r\n",
             Self::DuplicateFlag => "CLIENT_ERROR duplicate flag\r\n",
+            Self::InvalidFlag => "CLIENT_ERROR invalid flag\r\n",
             Self::TooManyFlags => "CLIENT_ERROR options flags are too long\r\n",
             Self::TooLarge => "SERVER_ERROR object too large for cache\r\n",
         }

@@ -1,6 +1,7 @@
 //! Clients: framing, blank lines, inline requests, how connections end.
 
 use engine::Event;
+use engine::topology::{Pool, Protocol};
 
 use super::UNKNOWN;
 use crate::reactor::peer_of;
@@ -130,6 +131,44 @@ fn quit_is_answered_last_and_what_follows_is_not_read() {
     rig.send(healthcheck, "PING\r\nQUIT\r\n");
     assert_eq!(rig.read(healthcheck), "+PONG\r\n+OK\r\n");
     assert!(rig.is_closed(healthcheck));
+}
+
+#[test]
+fn an_unknown_command_of_memcached_is_told_with_its_name() {
+    let mut rig = Rig::new(Pool { protocol: Protocol::Memcached, ..pool(1) });
+    let client = rig.client();
+    for (line, name) in
+        [("nonsense a b\r\n", "nonsense"), ("nonsense\r\n", "nonsense"), ("\r\n", "")]
+    {
+        rig.send(client, line);
+        assert_eq!(rig.read(client), "ERROR\r\n");
+        let events = rig.events();
+        let [Event::UnknownCommand { peer, command, .. }] = &events[..] else {
+            panic!("{events:?}")
+        };
+        assert_eq!((*peer, command.as_str()), (Some(peer_of(client)), name));
+    }
+}
+
+#[test]
+fn quit_of_memcached_closes_in_silence_wherever_it_stands() {
+    let mut rig = Rig::new(Pool { protocol: Protocol::Memcached, ..pool(1) });
+    for bytes in ["quit\r\n", "quit\r\nget never\r\n", "verbosity 1 noreply\r\nquit\r\nquit\r\n"] {
+        let client = rig.client();
+        rig.send(client, bytes);
+        assert_eq!(rig.read(client), "");
+        assert!(rig.is_closed(client), "{bytes}");
+    }
+    let client = rig.client();
+    for byte in "get a\r\nquit\r\nget never\r\n".bytes() {
+        rig.send(client, [byte]);
+    }
+    let server = rig.server(0);
+    assert_eq!(rig.read(server), "get a\r\n");
+    assert!(!rig.is_closed(client));
+    rig.send(server, "END\r\n");
+    assert_eq!(rig.read(client), "END\r\n");
+    assert!(rig.is_closed(client));
 }
 
 #[test]

@@ -8,6 +8,8 @@ mod fragments;
 mod local_commands;
 mod on_eject;
 mod pressure;
+mod probing;
+mod reload;
 mod timeouts;
 
 use std::time::Duration;
@@ -56,4 +58,13 @@ fn hear(rig: &mut Rig, event: &Event) {
     let now = engine::Now { mono_us: rig.now, wall_us: 0 };
     rig.worker.engine.heed(event, now);
     rig.settle();
+}
+
+/// When an ejected server is tried again, for each failure since the last look.
+fn still_down(events: &[Event]) -> Vec<u64> {
+    let retry_at = |event: &Event| match event {
+        Event::StillDown { retry_at, .. } => Some(*retry_at),
+        _ => None,
+    };
+    events.iter().filter_map(retry_at).collect()
 }

@@ -3,7 +3,7 @@
 use engine::Event;
 use engine::topology::{Ejection, OnEject, Pool};
 
-use super::{DOWN, REFUSED, TIMED_OUT, ejections, get, hear, keeping_pool};
+use super::{DOWN, REFUSED, TIMED_OUT, ejections, get, hear, keeping_pool, still_down};
 use crate::network::{Door, WireId};
 use crate::rig::{Rig, bulk, command};
 
@@ -145,8 +145,7 @@ fn a_trial_that_fails_keeps_the_server_out_for_another_retry_time() {
         assert_eq!(attempts(&rig), before + 1, "round {round}");
         let told = rig.events();
         let retry_at = rig.now + 1_000_000;
-        let still = Event::StillDown { pool: 0, server: 0, retry_at };
-        assert!(told.contains(&still), "{told:?}");
+        assert_eq!(still_down(&told), [retry_at], "{told:?}");
     }
     assert_eq!(rig.worker.counts.pools[0].server_ejects.value(), 1, "it never came back");
 }
@@ -168,8 +167,7 @@ fn a_trial_that_times_out_or_is_answered_with_loading_fails() {
             assert_eq!(rig.read(client), loading);
         }
         let told = rig.events();
-        let still = |event: &Event| matches!(event, Event::StillDown { .. });
-        assert_eq!(told.iter().filter(|event| still(event)).count(), 1, "{told:?}");
+        assert_eq!(still_down(&told).len(), 1, "{told:?}");
         rig.send(client, get(&key));
         assert_eq!(rig.read(client), REFUSED);
     }
@@ -244,8 +242,7 @@ fn the_end_of_a_busy_connection_that_carries_the_trial_fails_it() {
     rig.events();
     rig.reset(second);
     let told = rig.events();
-    let still = Event::StillDown { pool: 0, server: 0, retry_at: 2_000_000 };
-    assert!(told.contains(&still), "{told:?}");
+    assert_eq!(still_down(&told), [2_000_000], "{told:?}");
 }
 
 #[test]

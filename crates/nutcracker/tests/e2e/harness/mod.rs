@@ -24,7 +24,7 @@ pub(crate) use process::Process;
 pub(crate) use proxy::{Launch, Proxy, WORKER_COUNTS, binary_under_test, reference_binary};
 pub(crate) use random::Random;
 pub(crate) use reply::{Reply, request, requests};
-pub(crate) use sandbox::{in_private_network, private_files_allowed};
+pub(crate) use sandbox::{PrivateNetwork, in_private_network, private_files_allowed, skip};
 pub(crate) use servers::{RealServer, spread};
 pub(crate) use text::TextRequest;
 pub(crate) use wait::{PATIENCE, eventually, within};

@@ -18,12 +18,12 @@ fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// Tells that a test cannot run here.
+/// Tells that a test cannot run here; the caller then passes.
 ///
 /// # Panics
 /// As root under `CI`, where it has to run.
 #[track_caller]
-fn skip(why: &str) {
+pub(crate) fn skip(why: &str) {
     let must_run = is_root() && std::env::var_os("CI").is_some_and(|value| value == "true");
     assert!(!must_run, "{why}; as root with CI=true this test may not be skipped");
     eprintln!("skipped: {why}");
@@ -76,29 +76,28 @@ pub(super) fn prepare(dir: &Path, files: &[(String, String)]) -> String {
 /// threads and processes that it creates belong to that network. Passes without running it where that is not allowed.
 #[track_caller]
 pub(crate) fn in_private_network(test: impl FnOnce() + Send) {
-    let Some(keeper) = Keeper::start() else {
-        return skip("private networks are not allowed here, or `unshare` or `ip` is missing");
-    };
-    let outcome = thread::scope(|scope| {
-        let inside = || {
-            let network = File::open(format!("/proc/{}/ns/net", keeper.0.id()))
-                .expect("the network of a process");
-            move_into_link_name_space(network.as_fd(), Some(LinkNameSpaceType::Network))
-                .expect("root may enter a network");
-            test();
-        };
-        scope.spawn(inside).join()
-    });
-    if let Err(panic) = outcome {
-        std::panic::resume_unwind(panic);
+    if let Some(network) = PrivateNetwork::create() {
+        network.inside(test);
     }
 }
 
-/// A process that does nothing and keeps a network alive.
-struct Keeper(Process);
+/// A network of its own: only loopback is up and nothing else is reachable, until links are made. Dropping it takes its
+/// links along; processes in it are the business of who started them.
+pub(crate) struct PrivateNetwork(Process);
 
-impl Keeper {
-    fn start() -> Option<Keeper> {
+impl PrivateNetwork {
+    /// `None`, which is said, where private networks are not allowed.
+    #[track_caller]
+    pub(crate) fn create() -> Option<PrivateNetwork> {
+        let network = PrivateNetwork::start();
+        if network.is_none() {
+            skip("private networks are not allowed here, or `unshare` or `ip` is missing");
+        }
+        network
+    }
+
+    /// A process that does nothing keeps the network alive.
+    fn start() -> Option<PrivateNetwork> {
         if !is_root() {
             return None;
         }
@@ -109,9 +108,29 @@ impl Keeper {
         let child = command.spawn().ok()?;
         // The command keeps the writing end, and the pipe would never end.
         drop(command);
-        let keeper = Keeper(Process::from(child));
+        let network = PrivateNetwork(Process::from(child));
         let mut line = String::new();
         BufReader::new(reader).read_line(&mut line).expect("a pipe can be read");
-        (line == "up\n").then_some(keeper)
+        (line == "up\n").then_some(network)
+    }
+
+    /// Names it in `ip link set … netns`.
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// Runs `work` on a thread in this network. Sockets, threads and processes that it creates belong to it.
+    pub(crate) fn inside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        let outcome = thread::scope(|scope| {
+            let inside = || {
+                let network = File::open(format!("/proc/{}/ns/net", self.id()))
+                    .expect("the network of a process");
+                move_into_link_name_space(network.as_fd(), Some(LinkNameSpaceType::Network))
+                    .expect("root may enter a network");
+                work()
+            };
+            scope.spawn(inside).join()
+        });
+        outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 }

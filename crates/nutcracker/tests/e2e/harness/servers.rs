@@ -119,6 +119,20 @@ impl RealServer {
         }
     }
 
+    /// Its port.
+    #[track_caller]
+    pub(crate) fn port(&self) -> u16 {
+        match &self.place {
+            Place::Tcp(address) => address.port(),
+            Place::Unix(path) => panic!("{} has no port", path.display()),
+        }
+    }
+
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// All keys it holds, sorted.
     #[track_caller]
     pub(crate) fn keys(&self) -> Vec<Vec<u8>> {
@@ -196,7 +210,9 @@ fn redis_arguments(dir: &TempDir, place: &Place) -> Vec<String> {
     };
     let dir = dir.path().display().to_string();
     arguments.extend(["--save", "", "--appendonly", "no", "--databases", "64"].map(str::to_owned));
-    arguments.extend(["--dir".into(), dir]);
+    // Some are bound to addresses of private networks, where only the test reaches them.
+    arguments.extend(["--protected-mode", "no", "--dir"].map(str::to_owned));
+    arguments.push(dir);
     arguments
 }
 

@@ -1,7 +1,11 @@
-//! The commands of memcached as rows of a table, and what the proxy needs to know of a request.
+//! The commands of memcached as rows of a table, and what the proxy needs to know of a request: is
+//! it a command, has it the right number of words, where are its keys, who serves it.
 
+mod lookup;
 mod quiet;
 mod table;
+
+pub use lookup::find;
 
 /// A command: one row of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,8 +14,8 @@ pub struct Command {
     pub name: &'static str,
     /// How the proxy serves it.
     pub policy: Policy,
-    /// Whether it leaves the value as it is. `gat`, `touch` and a meta get with flags that write
-    /// are no reads.
+    /// Whether it asks for an item, so that a miss is an honest answer: `END`, and `EN` for a meta
+    /// command. Some also touch the item on the way.
     pub is_read: bool,
     /// One of the 14 words of twemproxy 0.5.
     pub known_to_0_5: bool,
@@ -85,12 +89,6 @@ pub enum Local {
 /// All rows, each at its [`Command::id`].
 pub fn all() -> &'static [Command] {
     &table::ALL
-}
-
-/// The row of a command word, in lower case only.
-#[inline]
-pub fn find(name: &[u8]) -> Option<&'static Command> {
-    table::ALL.iter().find(|row| row.name.as_bytes() == name)
 }
 
 impl Command {
