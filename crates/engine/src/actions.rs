@@ -74,6 +74,13 @@ pub enum Event {
         /// When it may return.
         retry_at: u64,
     },
+    /// A failing server was not ejected because too many are already; told once for each outage.
+    EjectionPrevented {
+        /// Pool index.
+        pool: u32,
+        /// Server index.
+        server: u32,
+    },
     /// Servers returned to the ring of a pool because their time had come.
     Restored {
         /// Pool index.
@@ -202,6 +209,7 @@ impl Event {
             | Event::Restored { pool, .. }
             | Event::Trial { pool, .. }
             | Event::StillDown { pool, .. }
+            | Event::EjectionPrevented { pool, .. }
             | Event::Readmitted { pool, .. }
             | Event::LinkBroken { pool, .. }
             | Event::HandshakeRefused { pool, .. }

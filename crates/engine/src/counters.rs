@@ -87,6 +87,10 @@ pub struct PoolCounts {
     pub fragments: Count,
     /// Commands with keys on several shards that were sent to the shard of their first key.
     pub cross_shard: Count,
+    /// Reads, or parts of them, answered as a miss because their server was ejected.
+    pub missed: Count,
+    /// Ejections that did not happen because too many servers were ejected already; once for each outage.
+    pub ejects_prevented: Count,
 }
 
 /// Counts of one server; names as in the statistics of twemproxy 0.5.
@@ -102,6 +106,14 @@ pub struct ServerCounts {
     pub server_connections: Count,
     /// Microseconds since the epoch of the last ejection, 0 for never.
     pub server_ejected_at: Count,
+    /// 1 while this worker holds it ejected, else 0.
+    pub ejected: Count,
+    /// Times it went back into service at this worker.
+    pub restores: Count,
+    /// Times it was asked whether it is back, by a probe or by one request on trial.
+    pub probes: Count,
+    /// How often it gave no proper answer.
+    pub probes_failed: Count,
     /// Requests queued, fragments included.
     pub requests: Count,
     /// Their bytes.

@@ -89,6 +89,8 @@ pub(crate) enum Relief {
 #[derive(Debug, Default)]
 pub(crate) struct Health {
     standing: Standing,
+    /// It should have been ejected in this outage, and must not.
+    pub(crate) held: bool,
     /// A probe is under way.
     pub(crate) probing: bool,
     failures: u32,
@@ -151,6 +153,7 @@ impl Health {
     }
 
     fn forget_outage(&mut self) {
+        self.held = false;
         self.failed_at = None;
         self.failed_event = 0;
     }
@@ -222,12 +225,14 @@ impl Health {
         self.forget_outage();
     }
 
-    /// A connect failed in a pool without ejection: requests fail fast with `text` for a while.
-    pub(crate) fn back_off(&mut self, pool: &Pool, text: &'static str, now: u64) {
+    /// A connect failed in a pool without ejection: requests fail fast with `text` for a while. Up to a quarter of it, which
+    /// `chance` picks, is left out, so that workers and proxies do not come back all at once.
+    pub(crate) fn back_off(&mut self, pool: &Pool, text: &'static str, now: u64, chance: u32) {
         let doubled = BACKOFF_FIRST * 2_u32.saturating_pow(self.refusals.min(16));
         let pause = doubled.min(BACKOFF_MAX).min(pool.retry_timeout);
         self.refusals = self.refusals.saturating_add(1);
-        self.backoff_until = now + pause.as_micros() as u64;
+        let pause_us = pause.as_micros() as u64;
+        self.backoff_until = now + pause_us - ((pause_us / 4 * u64::from(chance)) >> 32);
         self.backoff_text = text;
     }
 
@@ -375,6 +380,17 @@ mod tests {
             }
             assert!(health.note(broken(9), 602, 10));
             assert_eq!(health.is_over(&ejection), !has_answered);
+        }
+    }
+
+    #[test]
+    fn a_back_off_is_shortened_by_a_quarter_at_most() {
+        let pool = crate::topology::tests::pool("a", &["x"]);
+        for (chance, end) in [(0, 10_000), (u32::MAX / 2, 8_751), (u32::MAX, 7_501)] {
+            let mut health = Health::default();
+            health.back_off(&pool, "text", 0, chance);
+            assert_eq!(health.backing_off(end - 1), Some("text"));
+            assert_eq!(health.backing_off(end), None);
         }
     }
 

@@ -7,7 +7,7 @@ use proto::memcached::{self, binary};
 use proto::resp::{Malformed, Reason, inline};
 use proto::{Span, resp};
 
-use crate::actions::{Event, Flow};
+use crate::actions::{Event, Flow, Text};
 use crate::client::{Ending, Reading};
 use crate::message::Message;
 use crate::scan::{Kind, Odd, RequestScanner, Scan};
@@ -39,7 +39,7 @@ impl Partial {
     /// Whether it is the beginning of a line that holds a line feed, but not as the end of a line.
     fn is_line_without_cr(&self) -> bool {
         matches!(self.scanner, RequestScanner::Memcached(_))
-            && self.scanner.bytes_wanted() == 0
+            && self.scanner.bytes_wanted() <= self.bytes.len()
             && self.bytes.contains(&b'\n')
     }
 }
@@ -145,6 +145,10 @@ impl Engine {
             }
             Odd::Resp(malformed) => self.refuse(c, malformed),
             Odd::Refused { len, swallow, refusal, is_silent } => {
+                if refusal == memcached::Refusal::UnknownCommand {
+                    // A blank line has no name, and is how the binary header of a load balancer begins.
+                    self.note_unknown(c, args.first().map_or(&[][..], |name| name.of(bytes)));
+                }
                 self.refuse_memcached(c, refusal, is_silent);
                 self.clients[c as usize].discard = swallow;
                 self.pause_if_full(c);
@@ -300,6 +304,13 @@ impl Engine {
             out.extend_from_slice(b"\r\n");
         });
         self.stop_reading(c, Ending::ByFault);
+    }
+
+    /// A client sent a command that no table has.
+    pub(crate) fn note_unknown(&mut self, c: u32, name: &[u8]) {
+        let client = &self.clients[c as usize];
+        let (pool, peer) = (client.pool, client.peer());
+        self.events.push(Event::UnknownCommand { pool, peer, command: Text::new(name) });
     }
 
     fn note_malformed(&mut self, c: u32, reason: &'static str) {

@@ -9,6 +9,8 @@
 //! A reply belongs to the oldest request in the connection's FIFO; that is the only matching there is, so on any doubt
 //! about framing the connection is closed. A request that timed out keeps its place: its late reply is swallowed.
 
+mod timeouts;
+
 use std::collections::VecDeque;
 
 use proto::memcached;
@@ -28,10 +30,6 @@ use crate::{Engine, Now};
 
 /// Bytes appended at a time to an unfinished reply whose length is not known yet.
 const GATHER_STEP: usize = 4 << 10;
-/// A connection that owes more late replies than this is closed.
-const LATE_MAX: u32 = 1024;
-/// So is one on which no reply came in time for so many timeouts.
-const LATE_TIMEOUTS_MAX: u64 = 4;
 /// A FIFO that grew past this many entries is freed when it drains: 128 KiB, and enough for 50 clients that pipeline 64.
 const FIFO_KEPT_MAX: usize = 4096;
 
@@ -50,6 +48,26 @@ pub(crate) struct Owed {
     end: u64,
     /// Requests that want no reply went before it, after the one before it.
     pub(crate) after_silence: bool,
+    asked: Asked,
+}
+
+/// The command of a memcached request, by the number of its row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Asked(u16);
+
+impl Asked {
+    /// No memcached command.
+    pub(crate) const RESP: Asked = Asked(u16::MAX);
+
+    pub(crate) fn memcached(command: &memcached::Command) -> Asked {
+        Asked(command.id)
+    }
+
+    /// Whether a server can mean `reply` as the answer to it.
+    fn is_answered_by(self, reply: &[u8]) -> bool {
+        let command = memcached::command::all().get(usize::from(self.0));
+        command.is_none_or(|command| command.is_answer(reply))
+    }
 }
 
 impl Owed {
@@ -207,14 +225,21 @@ impl Engine {
     }
 
     /// Lowers the next deadline to one timeout of `pool` from now.
-    fn expect_by_timeout(&mut self, pool: u32, now: Now) {
+    pub(crate) fn expect_by_timeout(&mut self, pool: u32, now: Now) {
         if let Some(timeout_us) = self.pools[pool as usize].timeout_us {
             self.deadline = self.deadline.min(now.mono_us + timeout_us);
         }
     }
 
     /// Remembers that server connection `l` owes a reply for the bytes just appended to its output.
-    pub(crate) fn owe(&mut self, l: u32, request: u32, fragment: u32, bytes: usize, now: Now) {
+    pub(crate) fn owe(
+        &mut self,
+        l: u32,
+        (request, fragment): (u32, u32),
+        bytes: usize,
+        asked: Asked,
+        now: Now,
+    ) {
         let link = &mut self.links[l as usize];
         link.queued_bytes += bytes as u64;
         let owed = Owed {
@@ -224,6 +249,7 @@ impl Engine {
             at: now.mono_us,
             end: link.queued_bytes,
             after_silence: std::mem::take(&mut link.silent_tail),
+            asked,
         };
         link.fifo.push_back(owed);
         let pool = link.pool;
@@ -561,7 +587,8 @@ impl Engine {
             }
             let state = &mut self.pools[pool as usize];
             if !established && state.pool.ejection.is_none() {
-                state.servers[server as usize].health.back_off(&state.pool, text, now.mono_us);
+                let health = &mut state.servers[server as usize].health;
+                health.back_off(&state.pool, text, now.mono_us, self.random.next());
             }
         }
         self.drop_silent(std::mem::take(&mut link.silent));
@@ -613,82 +640,6 @@ impl Engine {
         self.deliver(request, Message::Lent(&line));
         self.scratch.fault = line;
     }
-
-    /// Answers what has waited too long and closes what stays silent. Looks at the head of each connection only; runs
-    /// when the earliest deadline set so far has passed.
-    pub(crate) fn expire(&mut self, now: Now) {
-        if now.mono_us < self.deadline {
-            return;
-        }
-        self.deadline = u64::MAX;
-        let mut expiring = std::mem::take(&mut self.scratch.links);
-        expiring.clear();
-        expiring.extend(self.links.iter().map(|(l, _)| l as u32));
-        for &l in &expiring {
-            let Some(timeout_us) = self.time_limit_us(l) else { continue };
-            if let Some(deadline) = self.expire_link(l, timeout_us, now) {
-                self.deadline = self.deadline.min(deadline);
-            }
-        }
-        self.scratch.links = expiring;
-    }
-
-    /// Expires one connection and returns when to look at it again.
-    fn expire_link(&mut self, l: u32, timeout_us: u64, now: Now) -> Option<u64> {
-        let link = &self.links[l as usize];
-        if !matches!(link.phase, Phase::Ready) {
-            let deadline = link.opened_at + timeout_us;
-            if deadline > now.mono_us {
-                return Some(deadline);
-            }
-            if !link.is_probe() {
-                self.count_timeout(link.pool, link.server);
-            }
-            self.break_link(l, Break::Fault(fault::TIMED_OUT), now);
-            return None;
-        }
-        self.expire_requests(l, timeout_us, now);
-        let link = &self.links[l as usize];
-        let next = link.fifo.get(link.late as usize).map(|owed| owed.at + timeout_us);
-        if link.late == 0 {
-            return next;
-        }
-        // A connection that serves nobody counts as silent: what it sends may not even be what it owes.
-        let late_since = link.late_since.unwrap_or(now.mono_us);
-        let silent_at =
-            (link.heard_at + timeout_us).min(late_since + LATE_TIMEOUTS_MAX * timeout_us);
-        if now.mono_us >= silent_at || link.late > LATE_MAX {
-            self.break_link(l, Break::Silent, now);
-            return None;
-        }
-        Some(next.map_or(silent_at, |next| next.min(silent_at)))
-    }
-
-    /// Answers the requests of a connection that are out of time; their replies will be swallowed.
-    fn expire_requests(&mut self, l: u32, timeout_us: u64, now: Now) {
-        loop {
-            let link = &mut self.links[l as usize];
-            let late = link.late as usize;
-            let Some(owed) = link.fifo.get_mut(late) else { return };
-            if owed.at + timeout_us > now.mono_us {
-                return;
-            }
-            let (request, fragment) = (std::mem::replace(&mut owed.request, NONE), owed.fragment);
-            if link.late == 0 {
-                link.heard_at = now.mono_us;
-            }
-            link.late += 1;
-            link.late_since.get_or_insert(now.mono_us);
-            let (pool, server) = (link.pool, link.server);
-            self.count_timeout(pool, server);
-            self.note_failure(pool, server, Failure::TimedOut { window: timeout_us }, now);
-            self.fail(request, fragment, pool, fault::TIMED_OUT);
-        }
-    }
-
-    fn count_timeout(&self, pool: u32, server: u32) {
-        self.pools[pool as usize].servers[server as usize].counts.server_timedout.add(1);
-    }
 }
 
 impl Link {
@@ -722,13 +673,14 @@ impl Link {
     /// refuse it), never one that has not begun.
     fn take_owed(&mut self, reply: &[u8]) -> Taken {
         let front = self.fifo.front().filter(|owed| owed.begin() < self.written_bytes);
-        // Only an error can be the answer to a request that wants none.
-        let after_silence = front.map_or(self.is_silence_next(), |owed| owed.after_silence);
-        if after_silence && self.protocol == Protocol::Memcached && memcached::walk::is_error(reply)
-        {
-            return if front.is_some() { Taken::Doubtful } else { Taken::OfSilent };
+        let Some(owed) = front.copied() else {
+            return if self.is_silence_next() { Taken::OfSilent } else { Taken::Stray };
+        };
+        // Servers answer a request that wants no reply with an error, if at all; some with what they answer others.
+        let is_its_own = || !memcached::walk::is_error(reply) && owed.asked.is_answered_by(reply);
+        if owed.after_silence && !is_its_own() {
+            return Taken::Doubtful;
         }
-        let Some(owed) = front.copied() else { return Taken::Stray };
         self.fifo.pop_front();
         let was_written = self.written > 0;
         self.written = self.written.saturating_sub(1);

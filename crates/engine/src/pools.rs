@@ -8,7 +8,7 @@ use crate::actions::Event;
 use crate::counters::{CountedPool, PoolCounts, ServerCounts};
 use crate::health::{Failure, Health};
 use crate::pipeline::NONE;
-use crate::topology::Pool;
+use crate::topology::{Ejection, Pool};
 use crate::{Engine, Now};
 
 /// One pool as one worker sees it.
@@ -76,8 +76,15 @@ impl PoolState {
     }
 
     /// Whether the keys of an ejected server go to the others.
-    pub(crate) fn rehashes(&self) -> bool {
+    fn rehashes(&self) -> bool {
         self.pool.ejection.is_none_or(|ejection| !ejection.keeps_keys())
+    }
+
+    /// Whether no more of the servers than allowed are ejected when `server` is, too.
+    fn may_eject(&self, server: u32, ejection: &Ejection) -> bool {
+        let others = (0..).zip(&self.servers).filter(|(other, _)| *other != server);
+        let ejected = 1 + others.filter(|(_, other)| other.health.is_ejected()).count();
+        ejected * 100 <= self.servers.len() * usize::from(ejection.max_ejected_percent)
     }
 
     /// Whether any of its servers is out of the ring.
@@ -88,6 +95,17 @@ impl PoolState {
     /// Whether a key decides which server a request goes to.
     pub(crate) fn is_hashed(&self) -> bool {
         self.servers.len() > 1 && self.pool.distribution != sharding::Distribution::Random
+    }
+}
+
+impl ServerState {
+    /// Brings the gauge of its standing up to date, and counts its return.
+    pub(crate) fn count_standing(&self) {
+        let ejected = u64::from(self.health.is_ejected());
+        if self.counts.ejected.value() > ejected {
+            self.counts.restores.add(1);
+        }
+        self.counts.ejected.set(ejected);
     }
 }
 
@@ -108,9 +126,13 @@ impl Engine {
         !self.pools[pool as usize].is_dead
     }
 
-    /// Builds the table of live servers anew. When none is live the old table stays and requests are refused.
+    /// Builds the table of live servers anew, unless keys stay where they are. When none is live the old table stays and
+    /// requests are refused.
     pub(crate) fn rebuild(&mut self, pool: u32, now: Now) {
         let state = &mut self.pools[pool as usize];
+        if !state.rehashes() {
+            return;
+        }
         let ejected = |servers: &[ServerState]| {
             servers.iter().filter(|server| server.health.is_ejected()).count()
         };
@@ -128,6 +150,7 @@ impl Engine {
         let due = state.servers.iter().filter_map(|server| server.health.retry_at());
         state.next_rebuild = if by_time { due.min() } else { None };
         let restored = before.saturating_sub(ejected(&state.servers)) as u32;
+        state.servers.iter().for_each(ServerState::count_standing);
         if restored > 0 {
             self.events.push(Event::Restored { pool, servers: restored });
         }
@@ -148,9 +171,15 @@ impl Engine {
         if health.is_ejected() && !ejection.returns_by_time() {
             return self.fail_trial(pool, server, failure.reason(), now);
         }
-        if !health.is_over(&ejection) {
+        let is_over = health.is_over(&ejection);
+        if !is_over || !state.may_eject(server, &ejection) {
             let since = failure.since(now.mono_us);
             self.events.push(Event::Failed { pool, server, since });
+            if is_over && !std::mem::replace(&mut state.servers[server as usize].health.held, true)
+            {
+                state.counts.ejects_prevented.add(1);
+                self.events.push(Event::EjectionPrevented { pool, server });
+            }
             return;
         }
         let retry_at = now.mono_us + self.retry_pause(&ejection);
@@ -164,12 +193,11 @@ impl Engine {
     fn eject(&mut self, pool: u32, server: u32, retry_at: u64, now: Now) {
         let state = &mut self.pools[pool as usize];
         state.servers[server as usize].health.eject_until(retry_at);
+        state.servers[server as usize].count_standing();
         if state.pool.ejection.is_some_and(|ejection| ejection.probe) {
             self.probe_at = self.probe_at.min(retry_at);
         }
-        if self.pools[pool as usize].rehashes() {
-            self.rebuild(pool, now);
-        }
+        self.rebuild(pool, now);
     }
 
     /// Another worker told of an event that [concerns its siblings](Event::concerns_siblings); others are ignored.

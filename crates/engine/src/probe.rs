@@ -83,6 +83,7 @@ impl Engine {
                 match health.retry_at().filter(|_| !health.probing) {
                     Some(due) if due <= now.mono_us => {
                         health.probing = true;
+                        self.pools[pool].servers[server].counts.probes.add(1);
                         self.dial(pool as u32, server as u32, NONE, now);
                     }
                     Some(due) => self.probe_at = self.probe_at.min(due),
@@ -160,9 +161,10 @@ impl Engine {
     fn fail_probe(&mut self, pool: u32, server: u32, reason: Text, now: Now) {
         let Some(ejection) = self.pools[pool as usize].pool.ejection else { return };
         let retry_at = now.mono_us + self.retry_pause(&ejection);
-        let health = &mut self.pools[pool as usize].servers[server as usize].health;
-        if health.is_ejected() {
-            health.eject_until(retry_at);
+        let state = &mut self.pools[pool as usize].servers[server as usize];
+        state.counts.probes_failed.add(1);
+        if state.health.is_ejected() {
+            state.health.eject_until(retry_at);
             self.probe_at = self.probe_at.min(retry_at);
             self.events.push(Event::StillDown { pool, server, retry_at, reason });
         }
@@ -190,8 +192,9 @@ impl Engine {
         let patience_us = state.patience_us();
         let until = now.mono_us + patience_us.max(ejection.retry_timeout.as_micros() as u64);
         self.last_event += 1;
-        let health = &mut state.servers[server as usize].health;
-        health.begin_trial(until, self.last_event);
+        let tried = &mut state.servers[server as usize];
+        tried.health.begin_trial(until, self.last_event);
+        tried.counts.probes.add(1);
         self.events.push(Event::Trial { pool, server, until });
         self.drop_idle_links(pool, server, now);
         self.last_event += 1;
@@ -207,17 +210,21 @@ impl Engine {
     /// An ejected server failed; a trial under way is lost.
     pub(crate) fn fail_trial(&mut self, pool: u32, server: u32, reason: &'static str, now: Now) {
         let state = &mut self.pools[pool as usize];
-        let health = &mut state.servers[server as usize].health;
-        let Some(ejection) = state.pool.ejection.filter(|_| health.is_on_trial()) else { return };
+        let tried = &mut state.servers[server as usize];
+        let on_trial = tried.health.is_on_trial();
+        let Some(ejection) = state.pool.ejection.filter(|_| on_trial) else { return };
         let retry_at = now.mono_us + ejection.retry_timeout.as_micros() as u64;
-        health.eject_until(retry_at);
+        tried.health.eject_until(retry_at);
+        tried.counts.probes_failed.add(1);
         let reason = Text::new(reason.as_bytes());
         self.events.push(Event::StillDown { pool, server, retry_at, reason });
     }
 
     /// The trial was answered.
     pub(crate) fn pass_trial(&mut self, pool: u32, server: u32) {
-        self.pools[pool as usize].servers[server as usize].health.readmit();
+        let tried = &mut self.pools[pool as usize].servers[server as usize];
+        tried.health.readmit();
+        tried.count_standing();
         self.events.push(Event::Readmitted { pool, server });
     }
 
@@ -233,16 +240,15 @@ impl Engine {
         self.drop_idle_links(pool, server, now);
         self.last_event += 1;
         let state = &mut self.pools[pool as usize];
-        let health = &mut state.servers[server as usize].health;
+        let returned = &mut state.servers[server as usize];
         match state.pool.ejection {
             Some(ejection) if ejection.probe => {
-                health.readmit_untrusted(now.mono_us, self.last_event);
+                returned.health.readmit_untrusted(now.mono_us, self.last_event);
             }
-            _ => health.readmit(),
+            _ => returned.health.readmit(),
         }
-        if state.rehashes() {
-            self.rebuild(pool, now);
-        }
+        returned.count_standing();
+        self.rebuild(pool, now);
     }
 
     /// Closes the connections of a server that owe nothing: it may have lost them without a word while it was down, and

@@ -120,11 +120,14 @@ impl Engine {
         self.move_clients(&fates);
         for fate in &fates {
             if let Fate::Changes { pool, .. } = fate
-                && self.pools[*pool as usize].rehashes()
                 && self.pools[*pool as usize].is_any_ejected()
             {
                 self.rebuild(*pool, now);
             }
+        }
+        for state in &self.pools[..self.published] {
+            // Where other rules put every server back in its place.
+            state.servers.iter().for_each(ServerState::count_standing);
         }
         for (pool, server) in fresh {
             self.preconnect(pool, server, now);

@@ -6,8 +6,9 @@
 use proto::Span;
 use proto::resp::command::{self, Command, Policy};
 
-use crate::actions::{Event, Text};
+use crate::actions::Event;
 use crate::fragment::{Kind, Part, Split};
+use crate::link::Asked;
 use crate::message::Message;
 use crate::pipeline::NONE;
 use crate::reply::{self, fault};
@@ -47,10 +48,8 @@ impl Engine {
         args: &[Span],
     ) {
         if rejection == command::Rejection::UnknownCommand {
-            let client = &self.clients[c as usize];
-            let (pool, peer) = (client.pool, client.peer());
             let name = args.first().map_or(&[][..], |name| name.of(request.bytes()));
-            self.events.push(Event::UnknownCommand { pool, peer, command: Text::new(name) });
+            self.note_unknown(c, name);
         }
         self.answer_with(c, |out| rejection.write_reply(request.bytes(), args, out));
         request.discard(&mut self.buffers);
@@ -198,7 +197,7 @@ impl Engine {
                 let r = self.await_reply(c);
                 let (output, buffers) = self.link_output(l);
                 request.push_to(output, buffers);
-                self.owe(l, r, NONE, bytes, now);
+                self.owe(l, (r, NONE), bytes, Asked::RESP, now);
             }
         }
     }
@@ -222,6 +221,8 @@ impl Engine {
         out.clear();
         let is_read = command.write_miss(request.bytes(), args, &mut out);
         if is_read {
+            let pool = self.clients[c as usize].pool;
+            self.pools[pool as usize].counts.missed.add(1);
             self.answer(c, &out);
         }
         self.scratch.reply = out;
@@ -259,7 +260,7 @@ impl Engine {
         self.open_fragments(c, s, kind, now);
         self.fill_fragments(s, kind, request.bytes(), args);
         request.discard(&mut self.buffers);
-        self.owe_fragments(c, s, r, now);
+        self.owe_fragments(c, s, r, Asked::RESP, now);
     }
 
     /// A split without parts.
@@ -323,6 +324,7 @@ impl Engine {
             let shard = self.splits[s as usize].parts[part].shard;
             if self.splits[s as usize].is_read() && self.is_missed(pool, shard, now) {
                 self.splits[s as usize].parts[part].miss();
+                self.pools[pool as usize].counts.missed.add(1);
                 continue;
             }
             let link = self.link_for(pool, shard, affinity, now);
@@ -353,7 +355,7 @@ impl Engine {
     }
 
     /// Queues the fragments; parts without a connection fail at once.
-    pub(crate) fn owe_fragments(&mut self, c: u32, s: u32, r: u32, now: Now) {
+    pub(crate) fn owe_fragments(&mut self, c: u32, s: u32, r: u32, asked: Asked, now: Now) {
         let pool = self.clients[c as usize].pool;
         let parts = self.splits[s as usize].parts.len();
         self.pools[pool as usize].counts.fragments.add(parts as u64);
@@ -361,7 +363,7 @@ impl Engine {
             let part = &self.splits[s as usize].parts[fragment];
             if part.link != NONE {
                 let (link, bytes) = (part.link, part.bytes);
-                self.owe(link, r, fragment as u32, bytes, now);
+                self.owe(link, (r, fragment as u32), bytes, asked, now);
             }
         }
         self.settle_refused(r, s);

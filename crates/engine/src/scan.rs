@@ -31,7 +31,7 @@ pub(crate) enum Scan {
 }
 
 /// What has to be looked at apart.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Odd {
     /// A RESP request written as a line of words.
     Inline(usize),

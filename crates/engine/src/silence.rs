@@ -1,8 +1,8 @@
 //! Requests that want no reply (memcached's `noreply`), on a connection where replies are matched by position.
 //!
-//! They are forwarded as they came, have no place in the FIFO and no timeout, and what becomes of them is told nobody, as in
-//! twemproxy 0.5. Until they are written they count among the client's requests, so that a client that sends nothing
-//! else is slowed to what the server takes.
+//! They are forwarded as they came, have no place in the FIFO, and what becomes of them is told nobody, as in twemproxy
+//! 0.5. Until they are written they count among the client's requests, so that a client that sends nothing else is slowed
+//! to what the server takes; a server that takes nothing for the pool's timeout has failed.
 //!
 //! A server may answer one after all, with an error. When such an error cannot be told from the reply to the next
 //! request, the connection is closed rather than guessed about; from then on the server gets these requests with the
@@ -10,7 +10,7 @@
 
 use std::collections::VecDeque;
 
-use crate::Engine;
+use crate::{Engine, Now};
 
 /// A request that wants no reply and is not written yet.
 #[derive(Clone, Copy, Debug)]
@@ -19,6 +19,8 @@ pub(crate) struct Silence {
     client: u32,
     affinity: u32,
     bytes: u32,
+    /// When it was queued, µs.
+    pub(crate) at: u64,
     /// Where its bytes end in the stream of all bytes queued on the connection.
     end: u64,
 }
@@ -31,7 +33,7 @@ impl Silence {
 
 impl Engine {
     /// Remembers that the bytes just appended to the output of `l` are a request of `c` that wants no reply.
-    pub(crate) fn expect_silence(&mut self, l: u32, c: u32, bytes: usize) {
+    pub(crate) fn expect_silence(&mut self, l: u32, c: u32, bytes: usize, now: Now) {
         let client = &mut self.clients[c as usize];
         client.pending += 1;
         let affinity = client.affinity;
@@ -39,8 +41,11 @@ impl Engine {
         link.queued_bytes += bytes as u64;
         link.silent_tail = true;
         let end = link.queued_bytes;
-        link.silent.push_back(Silence { client: c, affinity, bytes: bytes as u32, end });
+        let at = now.mono_us;
+        link.silent.push_back(Silence { client: c, affinity, bytes: bytes as u32, at, end });
+        let pool = link.pool;
         self.note_queued(l, bytes);
+        self.expect_by_timeout(pool, now);
     }
 
     /// Part of the output of `l` was written: forgets the requests without reply that are now with the server.

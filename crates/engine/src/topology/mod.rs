@@ -58,6 +58,8 @@ pub struct Ejection {
     pub on_eject: OnEject,
     /// Whether it returns only after it has answered a probe, instead of when its time has come.
     pub probe: bool,
+    /// The share of the servers that may be ejected at once, 0..=100; a failing server beyond it stays.
+    pub max_ejected_percent: u8,
 }
 
 impl Ejection {
@@ -79,6 +81,7 @@ impl Default for Ejection {
             retry_timeout: Duration::from_secs(30),
             on_eject: OnEject::Rehash,
             probe: false,
+            max_ejected_percent: 100,
         }
     }
 }

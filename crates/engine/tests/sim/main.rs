@@ -75,6 +75,7 @@ fn assert_that_everything_happened(tally: &Tally) {
     let events = [
         "an ejection",
         "a restoration",
+        "an ejection prevented",
         "a trial lost",
         "a trial passed",
         "a needless password",

@@ -218,6 +218,7 @@ fn draw_pool(random: &mut Random, patient: bool) -> Pool {
         retry_timeout: Duration::from_millis(random.pick(&[0, 1, 50, 2_000])),
         on_eject: random.pick(&[OnEject::Rehash, OnEject::Error, OnEject::Miss]),
         probe: random.chance(1, 2),
+        max_ejected_percent: random.pick(&[100, 100, 50, 0]),
     };
     let distributions = [Distribution::Ketama, Distribution::Modula, Distribution::Random];
     let auth = random.chance(1, 4);

@@ -217,6 +217,10 @@ impl World {
             let connected = |(client, by): &(&SimClient, &usize)| !client.gone && **by == number;
             let clients = self.clients.iter().zip(&self.served_by).filter(connected).count();
             check_gauges(worker, clients).map_err(|what| format!("worker {number}: {what}"))?;
+            let ejected = worker.counts.pools[0].servers.iter().any(|s| s.ejected.value() > 0);
+            if ejected && self.scenario.probes() && !self.drained {
+                return Err(format!("worker {number}: every server works and one is ejected"));
+            }
         }
         Ok(())
     }
@@ -238,6 +242,7 @@ impl World {
             let kind = match event {
                 Event::Ejected { .. } => "an ejection",
                 Event::Restored { .. } => "a restoration",
+                Event::EjectionPrevented { .. } => "an ejection prevented",
                 Event::StillDown { .. } => "a trial lost",
                 Event::Readmitted { .. } => "a trial passed",
                 Event::PasswordNotNeeded { .. } => "a needless password",

@@ -3,9 +3,12 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Entries kept allocated while there is no client.
+const ENTRIES_KEPT: usize = 64;
 
 /// The clients of one pool by address. Holds an entry for each address that has a client, and none without a limit.
 #[derive(Debug, Default)]
@@ -13,6 +16,11 @@ pub struct Addresses {
     /// 0 for any number.
     max: AtomicU32,
     clients: Mutex<HashMap<IpAddr, u32>>,
+}
+
+/// An address as logs and limits know it: an IPv4 client of a listener for both families is an IPv4 client.
+pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 /// The place of one client; dropping it leaves the place to others.
@@ -30,12 +38,7 @@ impl Addresses {
     /// Admits up to `max` clients of an address at once, 0 for any number.
     #[must_use]
     pub fn new(max: u32) -> Arc<Addresses> {
-        Arc::new(Addresses { max: AtomicU32::new(max), clients: Mutex::default() })
-    }
-
-    /// Changes the limit for those who come from now on.
-    pub(super) fn limit(&self, max: u32) {
-        self.max.store(max, Ordering::Relaxed);
+        Arc::new(Addresses { max: max.into(), clients: Mutex::default() })
     }
 
     /// Clients of an address at once, 0 for any number.
@@ -43,14 +46,17 @@ impl Addresses {
         self.max.load(Ordering::Relaxed)
     }
 
-    /// A place for a client from `ip`; none is needed where there is no limit. An IPv4 address counts together with its
-    /// IPv6-mapped form.
+    /// Changes the limit for clients to come. Those that came while there was none stay uncounted.
+    pub(super) fn set_max(&self, max: u32) {
+        self.max.store(max, Ordering::Relaxed);
+    }
+
+    /// A place for a client from `ip`, which is [`canonical`]; none is needed where there is no limit.
     pub(super) fn admit(self: &Arc<Addresses>, ip: IpAddr) -> Result<Option<Place>, Full> {
         let max = self.max();
         if max == 0 {
             return Ok(None);
         }
-        let ip = ip.to_canonical();
         let mut clients = self.lock();
         let count = clients.entry(ip).or_default();
         if *count >= max {
@@ -82,9 +88,6 @@ impl Drop for Place {
     }
 }
 
-/// Entries kept allocated while there is no client.
-const ENTRIES_KEPT: usize = 64;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -110,10 +113,25 @@ mod tests {
     }
 
     #[test]
-    fn a_mapped_address_shares_the_places_of_its_ipv4_address() {
-        let addresses = Addresses::new(1);
-        let _place = place(&addresses, "::ffff:10.0.0.1");
+    fn a_new_limit_counts_the_clients_that_are_there() {
+        let addresses = Addresses::new(2);
+        let _places = [place(&addresses, "10.0.0.1"), place(&addresses, "10.0.0.1")];
+        addresses.set_max(1);
         assert_eq!(addresses.admit(ip("10.0.0.1")).unwrap_err(), Full);
+        addresses.set_max(3);
+        let _third = place(&addresses, "10.0.0.1");
+        assert_eq!(addresses.admit(ip("10.0.0.1")).unwrap_err(), Full);
+    }
+
+    #[test]
+    fn a_mapped_address_is_the_ipv4_address_that_it_means() {
+        for (address, meant) in [
+            ("[::ffff:10.0.0.1]:7", "10.0.0.1:7"),
+            ("10.0.0.1:7", "10.0.0.1:7"),
+            ("[2001:db8::1]:7", "[2001:db8::1]:7"),
+        ] {
+            assert_eq!(canonical(address.parse().expect("an address")).to_string(), meant);
+        }
     }
 
     #[test]

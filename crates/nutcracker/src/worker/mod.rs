@@ -37,6 +37,7 @@ pub use addresses::{Addresses, Place};
 use dial::Dialer;
 pub use dial::{Resolve, Resolved};
 use newcomers::{Newcomer, Newcomers};
+pub use proxy_header::fuzz_proxy_header;
 use publication::Attendance;
 pub use publication::Publication;
 pub use shared::{Admission, Gate, Shared};
@@ -377,7 +378,7 @@ impl Core for WorkerCore {
         let admission = gate.admission();
         let refuse = |stream| Verdict::Refuse(words_of_refusal(admission.protocol), stream);
         let peer = match peer {
-            Peer::Tcp(address) => Some(address),
+            Peer::Tcp(address) => Some(addresses::canonical(address)),
             Peer::Unix => None,
         };
         // Behind a load balancer the address is known with the header only.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use engine::topology::Pool;
 use reactor::{Flow, Now, Slot};
 
-use super::addresses::Addresses;
+use super::addresses::{Addresses, canonical};
 use super::proxy_header::{self, Flaw, Header, Origin};
 use super::{WorkerCore, now, report};
 
@@ -137,7 +137,7 @@ impl WorkerCore {
             Greeting::Malformed(newcomer, flaw) => {
                 let Newcomer { pool, sender, .. } = newcomer;
                 log::warn!(
-                    "close {} in pool '{}': its first bytes are no PROXY header ({}), which 'proxy_protocol: true' expects of every client",
+                    "close {} in pool '{}': no PROXY header at its beginning ({}), 'proxy_protocol: true' expects one",
                     report::c(sender),
                     pool.name,
                     flaw.text()
@@ -153,7 +153,7 @@ impl WorkerCore {
         let Newcomer { pool, addresses, sender } = newcomer;
         let peer = match origin {
             Origin::Sender => *sender,
-            Origin::Client(address) => Some(address),
+            Origin::Client(address) => Some(canonical(address)),
             Origin::Unix => None,
         };
         self.engine.relabel(slot, peer);
@@ -188,7 +188,7 @@ impl WorkerCore {
         while let Some((slot, Newcomer { pool, sender, .. }, len)) = self.newcomers.overdue(at) {
             let c = report::c(sender);
             log::warn!(
-                "close {c} in pool '{}': no whole PROXY header within {} s ({len} bytes came), which 'proxy_protocol: true' expects of every client",
+                "close {c} in pool '{}': no whole PROXY header within {} s ({len} bytes came), 'proxy_protocol: true' expects one",
                 pool.name,
                 PATIENCE_US / 1_000_000
             );

@@ -17,6 +17,7 @@ pub(super) fn log(event: &Event, index: u32, pool: &Pool) {
         Event::Ejected { server, .. }
         | Event::Trial { server, .. }
         | Event::StillDown { server, .. }
+        | Event::EjectionPrevented { server, .. }
         | Event::Readmitted { server, .. } => {
             log_standing(event, index, pool, server);
         }
@@ -53,10 +54,11 @@ pub(super) fn log(event: &Event, index: u32, pool: &Pool) {
         }
         Event::UnknownCommand { peer, command, .. } => {
             let command = command.as_str();
+            // The binary header begins with a blank line.
+            let hint = if matches!(command, "PROXY" | "") { HINT } else { "" };
             log::warn!(
-                "parsed unsupported command '{command}' in pool '{name}' from {}{}",
-                c(peer),
-                if command == "PROXY" { HINT } else { "" }
+                "parsed unsupported command '{command}' in pool '{name}' from {}{hint}",
+                c(peer)
             );
         }
         Event::Malformed { peer, reason, .. } => {
@@ -109,8 +111,13 @@ fn log_standing(event: &Event, index: u32, pool: &Pool, server: u32) {
         Event::Trial { .. } => {
             log::warn!("one request of pool '{name}' tries the deleted server '{server}'");
         }
-        Event::StillDown { .. } => log::warn!(
-            "server '{server}' of pool {index} '{name}' stays deleted for next {seconds} secs"
+        Event::StillDown { reason, .. } => log::warn!(
+            "server '{server}' of pool {index} '{name}' stays deleted for next {seconds} secs: {}",
+            reason.as_str()
+        ),
+        Event::EjectionPrevented { .. } => log::warn!(
+            "server '{server}' of pool {index} '{name}' keeps failing and is not deleted, for too many are \
+             (max_ejected_percent)"
         ),
         Event::Readmitted { .. } => {
             log::warn!("update pool {index} '{name}' to add 1 servers: '{server}' answers again");

@@ -51,7 +51,7 @@ impl Gate {
     /// The same pool with other settings; its clients are counted together.
     #[must_use]
     pub fn with(&self, admission: Admission) -> Arc<Gate> {
-        self.addresses.limit(admission.clients_per_address_max);
+        self.addresses.set_max(admission.clients_per_address_max);
         let (clients, addresses) = (Arc::clone(&self.clients), Arc::clone(&self.addresses));
         Arc::new(Gate { number: self.number, admission, clients, addresses })
     }

@@ -28,6 +28,7 @@ mod network;
 mod parser;
 mod placement;
 mod process;
+mod proxy_protocol;
 mod replies;
 mod resolver;
 mod routing;

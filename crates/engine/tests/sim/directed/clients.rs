@@ -134,6 +134,23 @@ fn quit_is_answered_last_and_what_follows_is_not_read() {
 }
 
 #[test]
+fn an_unknown_command_of_memcached_is_told_with_its_name() {
+    let mut rig = Rig::new(Pool { protocol: Protocol::Memcached, ..pool(1) });
+    let client = rig.client();
+    for (line, name) in
+        [("nonsense a b\r\n", "nonsense"), ("nonsense\r\n", "nonsense"), ("\r\n", "")]
+    {
+        rig.send(client, line);
+        assert_eq!(rig.read(client), "ERROR\r\n");
+        let events = rig.events();
+        let [Event::UnknownCommand { peer, command, .. }] = &events[..] else {
+            panic!("{events:?}")
+        };
+        assert_eq!((*peer, command.as_str()), (Some(peer_of(client)), name));
+    }
+}
+
+#[test]
 fn quit_of_memcached_closes_in_silence_wherever_it_stands() {
     let mut rig = Rig::new(Pool { protocol: Protocol::Memcached, ..pool(1) });
     for bytes in ["quit\r\n", "quit\r\nget never\r\n", "verbosity 1 noreply\r\nquit\r\nquit\r\n"] {

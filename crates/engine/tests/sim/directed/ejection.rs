@@ -261,3 +261,67 @@ fn events_about_servers_that_do_not_exist_are_ignored() {
     rig.send(client, get("a"));
     rig.server(0);
 }
+
+#[test]
+fn no_more_servers_are_ejected_than_allowed() {
+    let mut pool = ejecting_pool(4, 1);
+    let half = |ejection| Ejection { max_ejected_percent: 50, ..ejection };
+    pool.ejection = pool.ejection.map(half);
+    let mut rig = Rig::new(pool);
+    let client = rig.client();
+    // Whatever the ring: three servers refuse, and the keys find them one after the other.
+    (0..3).for_each(|server| rig.set_door(server, DOWN));
+    let requests: String = (0..60).map(|n| get(&format!("key{n}"))).collect();
+    for _ in 0..3 {
+        rig.send(client, &requests);
+    }
+    let told = rig.events();
+    let count = |wanted: fn(&Event) -> bool| told.iter().filter(|event| wanted(event)).count();
+    assert_eq!(count(|event| matches!(event, Event::Ejected { .. })), 2);
+    assert_eq!(count(|event| matches!(event, Event::EjectionPrevented { .. })), 1, "told once");
+    let counts = &rig.worker.counts.pools[0];
+    assert_eq!(counts.server_ejects.value(), 2);
+    assert_eq!(counts.ejects_prevented.value(), 1);
+    assert_eq!(counts.servers.iter().map(|server| server.ejected.value()).sum::<u64>(), 2);
+    // Once another is back the failing one makes room for it.
+    let held = |event: &Event| match event {
+        Event::EjectionPrevented { server, .. } => Some(*server),
+        _ => None,
+    };
+    let held = told.iter().find_map(held).expect("one is held");
+    (0..3).filter(|server| *server != held).for_each(|server| rig.set_door(server, Door::Open(0)));
+    rig.pass_ms(1_001);
+    for _ in 0..3 {
+        rig.send(client, &requests);
+    }
+    let told = rig.events();
+    assert!(
+        told.iter().any(|e| matches!(e, Event::Ejected { server, .. } if *server == held)),
+        "{told:?}"
+    );
+}
+
+#[test]
+fn with_a_share_of_zero_no_server_is_ever_ejected_and_each_outage_is_told() {
+    let mut pool = ejecting_pool(1, 1);
+    let none = |ejection| Ejection { max_ejected_percent: 0, ..ejection };
+    pool.ejection = pool.ejection.map(none);
+    let mut rig = Rig::new(pool);
+    let client = rig.client();
+    for outage in 1..=2 {
+        rig.set_door(0, DOWN);
+        for _ in 0..5 {
+            rig.send(client, get("a"));
+            assert_eq!(rig.read(client), REFUSED);
+            rig.pass_ms(1);
+        }
+        assert_eq!(rig.worker.counts.pools[0].ejects_prevented.value(), outage);
+        rig.set_door(0, Door::Open(0));
+        rig.send(client, get("a"));
+        let server = rig.server(0);
+        rig.send(server, bulk("a"));
+        assert_eq!(rig.read(client), bulk("a"));
+        rig.close(server);
+    }
+    assert_eq!(rig.worker.counts.pools[0].server_ejects.value(), 0);
+}

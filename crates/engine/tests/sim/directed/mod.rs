@@ -8,6 +8,7 @@ mod fragments;
 mod local_commands;
 mod on_eject;
 mod pressure;
+mod probing;
 mod reload;
 mod timeouts;
 

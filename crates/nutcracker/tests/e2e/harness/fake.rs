@@ -200,6 +200,31 @@ impl FakeConnection {
         }
     }
 
+    /// The next line without its end, or `None` when the proxy has closed the connection.
+    pub(crate) fn line(&mut self) -> Option<Vec<u8>> {
+        loop {
+            if let Some(end) = self.unread.windows(2).position(|pair| pair == b"\r\n") {
+                let line = self.unread[..end].to_vec();
+                self.unread.drain(..end + 2);
+                return Some(line);
+            }
+            if !self.fill() {
+                return None;
+            }
+        }
+    }
+
+    /// Takes `count` bytes, whatever they are; `false` when the proxy has closed the connection before.
+    pub(crate) fn skip(&mut self, count: usize) -> bool {
+        while self.unread.len() < count {
+            if !self.fill() {
+                return false;
+            }
+        }
+        self.unread.drain(..count);
+        true
+    }
+
     /// Waits until `count` requests have come.
     pub(crate) fn requests(&mut self, count: usize) -> Option<Vec<Vec<Vec<u8>>>> {
         (0..count).map(|_| self.request()).collect()

@@ -1,14 +1,18 @@
-//! Which replies of a meta command its flag `q` makes memcached keep to itself.
+//! Which replies memcached keeps to itself when a request asks for silence.
 
-use super::Command;
+use super::{Command, Shape};
 
 impl Command {
-    /// Whether memcached, had the flag `q` been there, would have kept `reply` to itself: the miss of
-    /// `mg`, the success of `ms`, `md` and `ma`. Every other reply is sent in spite of the flag.
+    /// Whether memcached, asked for silence, would have kept `reply` to itself: with flag `q` the miss
+    /// of `mg` and the success of `ms`, `md` and `ma`, but no other reply; with `noreply` every reply
+    /// to a classic command.
     ///
     /// COMPAT: memcached 1.6.18 also sends the success of an `ma` that created its item; later
     /// releases do not, and neither reply says which it was.
     pub fn is_suppressed(&self, reply: &[u8]) -> bool {
+        if !matches!(self.shape, Shape::Meta | Shape::MetaSet) {
+            return true;
+        }
         let Some((status, [b' ' | b'\r', ..])) = reply.split_at_checked(2) else { return false };
         match self.name {
             "mg" => status == b"EN",
@@ -35,6 +39,8 @@ mod tests {
             ("md", "HD O1\r\n"),
             ("ma", "HD\r\n"),
             ("ma", "VA 1\r\n5\r\n"),
+            ("set", "STORED\r\n"),
+            ("set", "SERVER_ERROR out of memory storing object\r\n"),
         ] {
             assert!(is_suppressed(name, reply), "{name} {reply}");
         }
@@ -48,7 +54,6 @@ mod tests {
             ("mg", "END\r\n"),
             ("mg", "CLIENT_ERROR invalid flag\r\n"),
             ("me", "EN\r\n"),
-            ("get", "EN\r\n"),
             ("mg", ""),
         ] {
             assert!(!is_suppressed(name, reply), "{name} {reply}");

@@ -1,0 +1,100 @@
+//! What waits too long at a server: its requests are answered with an error, and in the end the connection is closed.
+//!
+//! Within one connection requests expire in the order of its FIFO, so only its head is looked at, and no timer exists: the
+//! engine knows the earliest moment at which anything can be late and looks at every connection when that has come.
+
+use super::{Break, Phase};
+use crate::health::Failure;
+use crate::pipeline::NONE;
+use crate::reply::fault;
+use crate::{Engine, Now};
+
+/// A connection that owes more late replies than this is closed.
+const LATE_MAX: u32 = 1024;
+/// So is one on which no reply came in time for so many timeouts.
+const LATE_TIMEOUTS_MAX: u64 = 4;
+
+impl Engine {
+    /// Answers what has waited too long and closes what stays silent. Looks at the head of each connection only; runs
+    /// when the earliest deadline set so far has passed.
+    pub(crate) fn expire(&mut self, now: Now) {
+        if now.mono_us < self.deadline {
+            return;
+        }
+        self.deadline = u64::MAX;
+        let mut expiring = std::mem::take(&mut self.scratch.links);
+        expiring.clear();
+        expiring.extend(self.links.iter().map(|(l, _)| l as u32));
+        for &l in &expiring {
+            let Some(timeout_us) = self.time_limit_us(l) else { continue };
+            if let Some(deadline) = self.expire_link(l, timeout_us, now) {
+                self.deadline = self.deadline.min(deadline);
+            }
+        }
+        self.scratch.links = expiring;
+    }
+
+    /// Expires one connection and returns when to look at it again.
+    fn expire_link(&mut self, l: u32, timeout_us: u64, now: Now) -> Option<u64> {
+        let link = &self.links[l as usize];
+        if !matches!(link.phase, Phase::Ready) {
+            let deadline = link.opened_at + timeout_us;
+            if deadline > now.mono_us {
+                return Some(deadline);
+            }
+            if !link.is_probe() {
+                self.count_timeout(link.pool, link.server);
+            }
+            self.break_link(l, Break::Fault(fault::TIMED_OUT), now);
+            return None;
+        }
+        self.expire_requests(l, timeout_us, now);
+        let link = &self.links[l as usize];
+        let unsent = link.silent.front().map(|silence| silence.at + timeout_us);
+        if unsent.is_some_and(|deadline| deadline <= now.mono_us) {
+            self.count_timeout(link.pool, link.server);
+            self.break_link(l, Break::Fault(fault::TIMED_OUT), now);
+            return None;
+        }
+        let next = link.fifo.get(link.late as usize).map(|owed| owed.at + timeout_us);
+        let next = [next, unsent].into_iter().flatten().min();
+        if link.late == 0 {
+            return next;
+        }
+        // A connection that serves nobody counts as silent: what it sends may not even be what it owes.
+        let late_since = link.late_since.unwrap_or(now.mono_us);
+        let silent_at =
+            (link.heard_at + timeout_us).min(late_since + LATE_TIMEOUTS_MAX * timeout_us);
+        if now.mono_us >= silent_at || link.late > LATE_MAX {
+            self.break_link(l, Break::Silent, now);
+            return None;
+        }
+        Some(next.map_or(silent_at, |next| next.min(silent_at)))
+    }
+
+    /// Answers the requests of a connection that are out of time; their replies will be swallowed.
+    fn expire_requests(&mut self, l: u32, timeout_us: u64, now: Now) {
+        loop {
+            let link = &mut self.links[l as usize];
+            let late = link.late as usize;
+            let Some(owed) = link.fifo.get_mut(late) else { return };
+            if owed.at + timeout_us > now.mono_us {
+                return;
+            }
+            let (request, fragment) = (std::mem::replace(&mut owed.request, NONE), owed.fragment);
+            if link.late == 0 {
+                link.heard_at = now.mono_us;
+            }
+            link.late += 1;
+            link.late_since.get_or_insert(now.mono_us);
+            let (pool, server) = (link.pool, link.server);
+            self.count_timeout(pool, server);
+            self.note_failure(pool, server, Failure::TimedOut { window: timeout_us }, now);
+            self.fail(request, fragment, pool, fault::TIMED_OUT);
+        }
+    }
+
+    fn count_timeout(&self, pool: u32, server: u32) {
+        self.pools[pool as usize].servers[server as usize].counts.server_timedout.add(1);
+    }
+}
