@@ -44,6 +44,7 @@ fn assert_one_reply(connection: &Connection, bytes: &[u8]) -> bool {
     }
     let replies = connection.ask(&loud(bytes, request));
     assert_eq!(replies.len(), 1, "{text}: {replies:?}");
+    assert!(request.command.is_answer(&replies[0]), "{text}: {replies:?}");
     true
 }
 
