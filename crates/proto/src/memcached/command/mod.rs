@@ -2,6 +2,7 @@
 //! it a command, has it the right number of words, where are its keys, who serves it.
 
 mod lookup;
+mod miss;
 mod quiet;
 mod table;
 
