@@ -132,7 +132,7 @@ fn a_hundred_thousand_keys_in_one_request_are_served_and_their_memory_comes_back
 fn each_server_is_asked_once_for_its_keys_in_their_order() {
     let fakes: Vec<FakeServer> =
         (0..2).map(|_| FakeServer::answering_memcached(echo_reply)).collect();
-    let proxy = Proxy::start(Pool::memcached(&fakes));
+    let proxy = Proxy::start(Pool::memcached(&fakes).set("hash", "md5"));
     let mut client = proxy.client();
     let keys: Vec<String> = (0..20).map(|n| format!("key{n}")).collect();
     let expected: String = keys.iter().map(|key| value(key, key).replace("END\r\n", "")).collect();
@@ -185,7 +185,7 @@ fn the_error_of_a_part_is_forwarded_in_the_words_of_its_server() {
         b"probe" => b"END\r\n".to_vec(),
         _ => b"SERVER_ERROR out of memory writing get response\r\n".to_vec(),
     });
-    let proxy = Proxy::start(Pool::memcached(&[&sound, &failing]));
+    let proxy = Proxy::start(Pool::memcached(&[&sound, &failing]).set("hash", "md5"));
     let mut client = proxy.client();
     let keys: Vec<String> = (0..30).map(|n| format!("key{n}")).collect();
     for _ in 0..3 {
