@@ -54,6 +54,12 @@ const KEEPALIVED: Program = Program {
     unit: Some("keepalived.service"),
     need: Need::ForTestsOf("a pair of proxies behind a virtual address"),
 };
+const HAPROXY: Program = Program {
+    name: "haproxy",
+    package: "haproxy",
+    unit: Some("haproxy.service"),
+    need: Need::ForTestsOf("a load balancer in front"),
+};
 const SYSTEMD_ANALYZE: Program = Program {
     name: "systemd-analyze",
     package: "systemd",
@@ -77,8 +83,8 @@ const MANDOC: Program = Program {
 pub(crate) const FOR_THE_DEMO: [Program; 2] = [REDIS, MEMCACHED];
 
 /// What `make test` needs.
-pub(crate) const FOR_TESTS: [Program; 8] =
-    [REDIS, MEMCACHED, TWEMPROXY, IP, KEEPALIVED, SYSTEMD_ANALYZE, LOGROTATE, MANDOC];
+pub(crate) const FOR_TESTS: [Program; 9] =
+    [REDIS, MEMCACHED, TWEMPROXY, IP, KEEPALIVED, HAPROXY, SYSTEMD_ANALYZE, LOGROTATE, MANDOC];
 
 /// Installs whatever of `programs` is missing: with apt on Debian and its children, elsewhere it says what to install.
 ///

@@ -39,7 +39,7 @@ impl Partial {
     /// Whether it is the beginning of a line that holds a line feed, but not as the end of a line.
     fn is_line_without_cr(&self) -> bool {
         matches!(self.scanner, RequestScanner::Memcached(_))
-            && self.scanner.bytes_wanted() == 0
+            && self.scanner.bytes_wanted() <= self.bytes.len()
             && self.bytes.contains(&b'\n')
     }
 }
@@ -145,8 +145,9 @@ impl Engine {
             }
             Odd::Resp(malformed) => self.refuse(c, malformed),
             Odd::Refused { len, swallow, refusal, is_silent } => {
-                if refusal == memcached::Refusal::UnknownCommand && !args.is_empty() {
-                    self.note_unknown(c, args[0].of(bytes));
+                if refusal == memcached::Refusal::UnknownCommand {
+                    // A blank line has no name, and is how the binary header of a load balancer begins.
+                    self.note_unknown(c, args.first().map_or(&[][..], |name| name.of(bytes)));
                 }
                 self.refuse_memcached(c, refusal, is_silent);
                 self.clients[c as usize].discard = swallow;

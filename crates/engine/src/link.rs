@@ -48,6 +48,26 @@ pub(crate) struct Owed {
     end: u64,
     /// Requests that want no reply went before it, after the one before it.
     pub(crate) after_silence: bool,
+    asked: Asked,
+}
+
+/// The command of a memcached request, by the number of its row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Asked(u16);
+
+impl Asked {
+    /// No memcached command.
+    pub(crate) const RESP: Asked = Asked(u16::MAX);
+
+    pub(crate) fn memcached(command: &memcached::Command) -> Asked {
+        Asked(command.id)
+    }
+
+    /// Whether a server can mean `reply` as the answer to it.
+    fn is_answered_by(self, reply: &[u8]) -> bool {
+        let command = memcached::command::all().get(usize::from(self.0));
+        command.is_none_or(|command| command.is_answer(reply))
+    }
 }
 
 impl Owed {
@@ -212,7 +232,14 @@ impl Engine {
     }
 
     /// Remembers that server connection `l` owes a reply for the bytes just appended to its output.
-    pub(crate) fn owe(&mut self, l: u32, request: u32, fragment: u32, bytes: usize, now: Now) {
+    pub(crate) fn owe(
+        &mut self,
+        l: u32,
+        (request, fragment): (u32, u32),
+        bytes: usize,
+        asked: Asked,
+        now: Now,
+    ) {
         let link = &mut self.links[l as usize];
         link.queued_bytes += bytes as u64;
         let owed = Owed {
@@ -222,6 +249,7 @@ impl Engine {
             at: now.mono_us,
             end: link.queued_bytes,
             after_silence: std::mem::take(&mut link.silent_tail),
+            asked,
         };
         link.fifo.push_back(owed);
         let pool = link.pool;
@@ -645,13 +673,14 @@ impl Link {
     /// refuse it), never one that has not begun.
     fn take_owed(&mut self, reply: &[u8]) -> Taken {
         let front = self.fifo.front().filter(|owed| owed.begin() < self.written_bytes);
-        // Only an error can be the answer to a request that wants none.
-        let after_silence = front.map_or(self.is_silence_next(), |owed| owed.after_silence);
-        if after_silence && self.protocol == Protocol::Memcached && memcached::walk::is_error(reply)
-        {
-            return if front.is_some() { Taken::Doubtful } else { Taken::OfSilent };
+        let Some(owed) = front.copied() else {
+            return if self.is_silence_next() { Taken::OfSilent } else { Taken::Stray };
+        };
+        // Servers answer a request that wants no reply with an error, if at all; some with what they answer others.
+        let is_its_own = || !memcached::walk::is_error(reply) && owed.asked.is_answered_by(reply);
+        if owed.after_silence && !is_its_own() {
+            return Taken::Doubtful;
         }
-        let Some(owed) = front.copied() else { return Taken::Stray };
         self.fifo.pop_front();
         let was_written = self.written > 0;
         self.written = self.written.saturating_sub(1);

@@ -12,6 +12,7 @@ use proto::memcached::{Request, Silence, key};
 
 use crate::client::Ending;
 use crate::fragment::{Kind, Part};
+use crate::link::Asked;
 use crate::message::Message;
 use crate::pipeline::NONE;
 use crate::reply::{self, fault};
@@ -43,7 +44,7 @@ impl Engine {
             _ if self.is_refused(c, parsed, now) => request.discard(&mut self.buffers),
             Policy::AllShards => self.broadcast(c, request, parsed, now),
             Policy::Split { keys } if args.len() > keys + 1 => {
-                self.split_values(c, request, args, keys, now);
+                self.split_values(c, request, parsed, args, keys, now);
             }
             Policy::SingleShard { key } | Policy::Split { keys: key } => {
                 let shard = self.shard_of_key(c, request.bytes(), parsed, args, key);
@@ -162,13 +163,13 @@ impl Engine {
                 let r = self.await_reply(c);
                 let (output, buffers) = self.link_output(l);
                 request.push_to(output, buffers);
-                self.owe(l, r, NONE, bytes, now);
+                self.owe(l, (r, NONE), bytes, Asked::memcached(parsed.command), now);
             }
             Silence::NoReply(word) | Silence::Quiet(word) => {
                 let r = self.await_reply(c);
                 self.requests[r as usize].quiet = Some(parsed.command);
                 self.push_blanked(l, request, word);
-                self.owe(l, r, NONE, bytes, now);
+                self.owe(l, (r, NONE), bytes, Asked::memcached(parsed.command), now);
             }
         }
     }
@@ -231,7 +232,7 @@ impl Engine {
             }
         }
         request.discard(&mut self.buffers);
-        self.owe_fragments(c, s, r, now);
+        self.owe_fragments(c, s, r, Asked::memcached(parsed.command), now);
     }
 
     /// Groups the keys by shard and asks each for its own: the words before the keys, the keys, each followed by a blank.
@@ -241,6 +242,7 @@ impl Engine {
         &mut self,
         c: u32,
         request: Message<'_>,
+        parsed: &Request,
         args: &[Span],
         first: usize,
         now: Now,
@@ -274,6 +276,6 @@ impl Engine {
             part.bytes += 2;
         }
         request.discard(&mut self.buffers);
-        self.owe_fragments(c, s, r, now);
+        self.owe_fragments(c, s, r, Asked::memcached(parsed.command), now);
     }
 }

@@ -8,6 +8,7 @@ use proto::resp::command::{self, Command, Policy};
 
 use crate::actions::Event;
 use crate::fragment::{Kind, Part, Split};
+use crate::link::Asked;
 use crate::message::Message;
 use crate::pipeline::NONE;
 use crate::reply::{self, fault};
@@ -196,7 +197,7 @@ impl Engine {
                 let r = self.await_reply(c);
                 let (output, buffers) = self.link_output(l);
                 request.push_to(output, buffers);
-                self.owe(l, r, NONE, bytes, now);
+                self.owe(l, (r, NONE), bytes, Asked::RESP, now);
             }
         }
     }
@@ -259,7 +260,7 @@ impl Engine {
         self.open_fragments(c, s, kind, now);
         self.fill_fragments(s, kind, request.bytes(), args);
         request.discard(&mut self.buffers);
-        self.owe_fragments(c, s, r, now);
+        self.owe_fragments(c, s, r, Asked::RESP, now);
     }
 
     /// A split without parts.
@@ -354,7 +355,7 @@ impl Engine {
     }
 
     /// Queues the fragments; parts without a connection fail at once.
-    pub(crate) fn owe_fragments(&mut self, c: u32, s: u32, r: u32, now: Now) {
+    pub(crate) fn owe_fragments(&mut self, c: u32, s: u32, r: u32, asked: Asked, now: Now) {
         let pool = self.clients[c as usize].pool;
         let parts = self.splits[s as usize].parts.len();
         self.pools[pool as usize].counts.fragments.add(parts as u64);
@@ -362,7 +363,7 @@ impl Engine {
             let part = &self.splits[s as usize].parts[fragment];
             if part.link != NONE {
                 let (link, bytes) = (part.link, part.bytes);
-                self.owe(link, r, fragment as u32, bytes, now);
+                self.owe(link, (r, fragment as u32), bytes, asked, now);
             }
         }
         self.settle_refused(r, s);

@@ -273,11 +273,31 @@ pub const POOL: &[Key<Pool>] = &[
         takes: "rehash, error or miss",
         default: "rehash",
         since: Since::Nutcracker,
-        doc: "What becomes of the keys of an ejected server. `rehash` builds the ring without it, so that its keys go to the others, as twemproxy 0.5 did: what the others take meanwhile is not seen once it is back, and the next ejection brings it to light again. `error` keeps every key where it is, and requests for the server fail at once with `Connection refused`. `miss` is `error`, but what only reads is answered as if the keys did not exist. After `server_retry_timeout` one request goes out as a trial, and the others follow when it is answered. Needs `auto_eject_hosts: true`.",
+        doc: "What becomes of the keys of an ejected server. `rehash` builds the ring without it, so that its keys go to the others, as twemproxy 0.5 did: what the others take meanwhile is not seen once it is back, and the next ejection brings it to light again. `error` keeps every key where it is, and requests for the server fail at once with `Connection refused`. `miss` is `error`, but what only reads is answered as if the keys did not exist. After `server_retry_timeout` one request goes out as a trial, and the others follow when it is answered, unless `probe` saves even that one. Needs `auto_eject_hosts: true`.",
         set: |pool, text, _| {
             value::one_of(text, &ON_EJECT, on_eject_name).map(|policy| pool.on_eject = policy)
         },
         show: |pool| bare(on_eject_name(pool.on_eject)),
+    },
+    Key {
+        name: "probe",
+        takes: BOOL,
+        default: "false",
+        since: Since::Nutcracker,
+        doc: "`false` sends requests of clients to an ejected server once `server_retry_timeout` is over, as twemproxy 0.5 did, so that some of them fail as long as it is down. `true` has the proxy ask it first, with `PING` or `version`, after AUTH and SELECT, and brings it back only with a proper answer: not while it refuses, is silent for `timeout` (a second without one), loads its data (`-LOADING`), or is a replica that lost its master (`-MASTERDOWN`). Each worker asks every `server_retry_timeout`, give or take a tenth. The first failure after its return ejects it again. Needs `auto_eject_hosts: true`.",
+        set: |pool, text, _| boolean(text).map(|on| pool.probe = on),
+        show: |pool| bare(pool.probe),
+    },
+    Key {
+        name: "max_ejected_percent",
+        takes: "number from 0 to 100",
+        default: "100",
+        since: Since::Nutcracker,
+        doc: "The share of the servers of the pool that may be ejected at once. A server that fails beyond it stays, and its requests get their errors, so that trouble with the network does not send every key to the last server. Needs `auto_eject_hosts: true`.",
+        set: |pool, text, _| {
+            value::number_up_to(text, 100).map(|percent| pool.max_ejected_percent = percent as u8)
+        },
+        show: |pool| bare(pool.max_ejected_percent),
     },
     Key {
         name: "cross_shard",

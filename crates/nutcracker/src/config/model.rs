@@ -155,6 +155,10 @@ pub struct Pool {
     pub server_failure_limit: u32,
     /// What becomes of the keys of a server that left the ring.
     pub on_eject: OnEject,
+    /// An ejected server returns only after it has answered the proxy.
+    pub probe: bool,
+    /// The share of the servers that may be ejected at once, 0..=100.
+    pub max_ejected_percent: u8,
     /// Policy for multi-key commands whose keys live on different shards.
     pub cross_shard: CrossShard,
     /// Whether memcached's `flush_all` goes to all servers.
@@ -201,8 +205,9 @@ impl Pool {
         let ejection = self.auto_eject_hosts.then_some(Ejection {
             failure_limit: self.server_failure_limit,
             retry_timeout: self.server_retry_timeout,
-            probe: false,
             on_eject: self.on_eject,
+            probe: self.probe,
+            max_ejected_percent: self.max_ejected_percent,
         });
         topology::Pool {
             name: self.name.clone(),

@@ -408,6 +408,8 @@ impl Pool {
             server_retry_timeout: Duration::from_secs(30),
             server_failure_limit: 2,
             on_eject: OnEject::Rehash,
+            probe: false,
+            max_ejected_percent: 100,
             cross_shard: CrossShard::FirstKey,
             allow_flush: false,
             item_bytes_max: 0,

@@ -45,6 +45,11 @@ pub enum Caution {
         "the key has no effect without ejection; fix: add 'auto_eject_hosts: true' or remove it"
     )]
     NothingEjected,
+    /// A share of the servers that is less than one of them.
+    #[error(
+        "the share is less than one server, so none is ever ejected; fix: raise it, or write 'auto_eject_hosts: false'"
+    )]
+    NoneMayBeEjected,
     /// A server that owns nothing of the table.
     #[error("server '{name}' weighs {weight}, too little beside the others to get any key; fix: raise its weight or lower theirs (keys move)", name = shown(.name))]
     Starved {
@@ -121,8 +126,11 @@ fn of_keys(pool: &Pool, places: &Places) -> Vec<(&'static str, Caution)> {
         found.push(("hash", Caution::KetamaCrc32));
     }
     if !pool.auto_eject_hosts {
-        let of_ejection = ["on_eject"].into_iter().filter(|key| places.keys.contains_key(key));
-        found.extend(of_ejection.map(|key| (key, Caution::NothingEjected)));
+        let of_ejection = ["on_eject", "probe", "max_ejected_percent"];
+        let written = of_ejection.into_iter().filter(|key| places.keys.contains_key(key));
+        found.extend(written.map(|key| (key, Caution::NothingEjected)));
+    } else if usize::from(pool.max_ejected_percent) * pool.servers.len() < 100 {
+        found.push(("max_ejected_percent", Caution::NoneMayBeEjected));
     }
     if pool.auto_eject_hosts
         && pool.on_eject == OnEject::Rehash

@@ -132,13 +132,35 @@ pub const WORKER: [Metric<WorkerCounts>; 7] = [
 ];
 
 /// Metrics of a pool that 0.5 did not have.
-pub const POOL_BEYOND_0_5: [Metric<PoolCounts>; 1] =
-    [counter("cross_shard", "requests sent to the shard of their first key only", |pool| {
+pub const POOL_BEYOND_0_5: [Metric<PoolCounts>; 3] = [
+    counter("cross_shard", "requests sent to the shard of their first key only", |pool| {
         pool.cross_shard.value()
-    })];
+    }),
+    counter(
+        "missed",
+        "reads, or parts of them, answered as a miss for an ejected server",
+        |pool| pool.missed.value(),
+    ),
+    counter(
+        "ejects_prevented",
+        "outages of a server that did not eject it because too many were ejected",
+        |pool| pool.ejects_prevented.value(),
+    ),
+];
 
 /// Metrics of a server that 0.5 did not have.
-pub const SERVER_BEYOND_0_5: [Metric<ServerCounts>; 0] = [];
+pub const SERVER_BEYOND_0_5: [Metric<ServerCounts>; 4] = [
+    gauge("ejected", "workers that hold the server ejected now", |server| server.ejected.value()),
+    counter("restores", "returns after an ejection, in each worker", |server| {
+        server.restores.value()
+    }),
+    counter("probes", "questions and trial requests to the ejected server", |server| {
+        server.probes.value()
+    }),
+    counter("probes_failed", "of these, those without a proper answer", |server| {
+        server.probes_failed.value()
+    }),
+];
 
 #[cfg(test)]
 mod tests {

@@ -17,6 +17,7 @@ pub(super) fn log(event: &Event, topology: &Topology) {
         Event::Ejected { pool, server, .. }
         | Event::Trial { pool, server, .. }
         | Event::StillDown { pool, server, .. }
+        | Event::EjectionPrevented { pool, server }
         | Event::Readmitted { pool, server } => {
             log_standing(event, pool, pool_at(pool), server);
         }
@@ -119,8 +120,13 @@ fn log_standing(event: &Event, index: u32, pool: &Pool, server: u32) {
         Event::Trial { .. } => {
             log::warn!("one request of pool '{name}' tries the deleted server '{server}'");
         }
-        Event::StillDown { .. } => log::warn!(
-            "server '{server}' of pool {index} '{name}' stays deleted for next {seconds} secs"
+        Event::StillDown { reason, .. } => log::warn!(
+            "server '{server}' of pool {index} '{name}' stays deleted for next {seconds} secs: {}",
+            reason.as_str()
+        ),
+        Event::EjectionPrevented { .. } => log::warn!(
+            "server '{server}' of pool {index} '{name}' keeps failing and is not deleted, for too many are \
+             (max_ejected_percent)"
         ),
         Event::Readmitted { .. } => {
             log::warn!("update pool {index} '{name}' to add 1 servers: '{server}' answers again");

@@ -105,6 +105,10 @@ fn values_of_the_wrong_type_say_what_belongs_there() {
         "3:16: pool 'a', key 'cross_shard': found 'none', expected one of first_key, error; fix: write for example 'first_key'",
     );
     key(
+        "max_ejected_percent: 101",
+        "3:24: pool 'a', key 'max_ejected_percent': found '101', expected a whole number from 0 to 100; fix: write digits only, without sign, unit, blank or decimal point",
+    );
+    key(
         "on_eject: errors",
         "3:13: pool 'a', key 'on_eject': found 'errors', expected one of rehash, error, miss; fix: did you mean 'error'?",
     );

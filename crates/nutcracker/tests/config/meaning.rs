@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use engine::topology::{Address, CrossShard, Limits, OnEject, Protocol};
+use engine::topology::{Address, CrossShard, Ejection, Limits, OnEject, Protocol};
 use nutcracker::cli::{Options, Workers};
 use nutcracker::config::{self, Config, Listen, Pool, Settings};
 use sharding::{Distribution, Hash, HashTag};
@@ -55,12 +55,13 @@ fn absent_keys_have_the_defaults_of_twemproxy() {
     assert_eq!((pool.redis_auth, pool.max_clients, pool.client_connections), (None, 0, 0));
     assert_eq!(pool.cross_shard, CrossShard::FirstKey);
     assert_eq!(pool.on_eject, OnEject::Rehash);
+    assert_eq!((pool.probe, pool.max_ejected_percent), (false, 100));
 }
 
 #[test]
 fn every_key_reaches_its_place() {
     let pool = pool(
-        "  redis: true\n  redis_auth: 12345\n  redis_db: 3\n  hash: murmur\n  hash_tag: '{}'\n  distribution: modula\n  timeout: '400'\n  backlog: 7\n  client_connections: 8\n  max_clients: 9\n  tcpkeepalive: true\n  reuseport: true\n  preconnect: 'true'\n  server_connections: 2\n  auto_eject_hosts: true\n  server_retry_timeout: 10\n  server_failure_limit: 0\n  cross_shard: error\n  on_eject: miss\n",
+        "  redis: true\n  redis_auth: 12345\n  redis_db: 3\n  hash: murmur\n  hash_tag: '{}'\n  distribution: modula\n  timeout: '400'\n  backlog: 7\n  client_connections: 8\n  max_clients: 9\n  tcpkeepalive: true\n  reuseport: true\n  preconnect: 'true'\n  server_connections: 2\n  auto_eject_hosts: true\n  server_retry_timeout: 10\n  server_failure_limit: 0\n  cross_shard: error\n  on_eject: miss\n  probe: true\n  max_ejected_percent: 40\n",
     );
     assert_eq!(pool.protocol, Protocol::Redis);
     assert_eq!(pool.redis_auth.as_deref(), Some(&b"12345"[..]));
@@ -81,7 +82,14 @@ fn every_key_reaches_its_place() {
     );
     assert_eq!(pool.cross_shard, CrossShard::Error);
     assert_eq!(pool.on_eject, OnEject::Miss);
-    assert_eq!(pool.topology().ejection.map(|ejection| ejection.on_eject), Some(OnEject::Miss));
+    let ejection = Ejection {
+        failure_limit: 0,
+        retry_timeout: Duration::from_millis(10),
+        on_eject: OnEject::Miss,
+        probe: true,
+        max_ejected_percent: 40,
+    };
+    assert_eq!(pool.topology().ejection, Some(ejection));
 }
 
 #[test]

@@ -91,6 +91,8 @@ fn the_printed_configuration_shows_every_default() {
         "  server_failure_limit: 2",
         "  cross_shard: first_key",
         "  on_eject: rehash",
+        "  probe: false",
+        "  max_ejected_percent: 100",
         "  # listen resolves to 127.0.0.1:30110",
         "    - \"127.0.0.1:11211:1 127.0.0.1\"",
         "  # workers: auto",

@@ -67,7 +67,7 @@ fn modula_with_ejection_that_moves_no_key_is_none() {
 
 #[test]
 fn a_key_about_ejected_servers_is_one_where_none_is_ejected() {
-    for line in ["on_eject: rehash", "on_eject: miss"] {
+    for line in ["on_eject: rehash", "on_eject: miss", "probe: false", "max_ejected_percent: 50"] {
         let (key, value) = line.split_once(": ").expect("a key and its value");
         let column = 3 + line.len() - value.len();
         let found = warnings(&format!("  {line}\n{TWO}"));
@@ -75,6 +75,17 @@ fn a_key_about_ejected_servers_is_one_where_none_is_ejected() {
         only(&found, &expected);
         assert_eq!(warnings(&format!("  auto_eject_hosts: true\n  {line}\n{TWO}")), [""; 0]);
     }
+}
+
+#[test]
+fn a_share_of_servers_below_one_server_is_one() {
+    let with = |percent: u8, servers: &str| {
+        warnings(&format!("  auto_eject_hosts: true\n  max_ejected_percent: {percent}\n{servers}"))
+    };
+    let expected = "5:24: warning: pool 'a', key 'max_ejected_percent': the share is less than one";
+    only(&with(49, TWO), expected);
+    only(&with(99, ONE), expected);
+    assert_eq!(with(50, TWO), [""; 0]);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use rustix::process::Signal;
 
 use crate::harness::{
     Client, Ending, PATIENCE, Pool, Process, Proxy, RealServer, Reply, WORKER_COUNTS, eventually,
-    request, unused_port,
+    request, skip, unused_port,
 };
 
 const REFUSED: &[u8] = b"-ERR max number of clients reached\r\n";
@@ -401,7 +401,7 @@ fn haproxy(option: &str, to: SocketAddr) -> Option<(Process, SocketAddr, tempfil
         command.arg("-db").arg("-f").arg(&config).stdin(Stdio::null());
         command.stdout(Stdio::null()).stderr(Stdio::null());
         let Ok(child) = command.spawn() else {
-            eprintln!("skipped: haproxy is not installed");
+            skip("haproxy is not installed");
             return Some(None);
         };
         let mut process = Process::from(child);

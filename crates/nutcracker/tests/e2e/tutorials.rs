@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use crate::harness::{RealServer, binary_under_test, eventually, unused_port};
+use crate::harness::{RealServer, binary_under_test, eventually, skip, unused_port};
 
 #[test]
 fn the_memcached_tutorial_does_what_it_says() {
@@ -45,7 +45,23 @@ fn the_redis_tutorial_does_what_it_says() {
     tutorial.await_end();
 }
 
-/// A page and the folder in which it is followed. Dropping it ends the proxy that the page started.
+#[test]
+fn the_load_balancer_tutorial_does_what_it_says() {
+    if Command::new("haproxy").arg("-v").stdout(Stdio::null()).status().is_err() {
+        return skip("haproxy is not installed");
+    }
+    let server = RealServer::redis();
+    let ports = [(6371, server.port()), (6379, unused_port()), (22121, unused_port())];
+    let tutorial = Tutorial::new("load-balancer.md", &ports);
+    let balancer = replaced(&tutorial.blocks(&tutorial.page, "haproxy").concat(), &tutorial.ports);
+    fs::write(tutorial.dir.path().join("haproxy.cfg"), balancer).expect("a configuration");
+    for section in ["Start both", "See who it is", "What goes wrong", "Stop"] {
+        tutorial.follow(section);
+    }
+    tutorial.await_end();
+}
+
+/// A page and the folder in which it is followed. Dropping it ends what the page started in the background.
 struct Tutorial {
     page: String,
     dir: TempDir,
@@ -154,10 +170,12 @@ impl Tutorial {
 
 impl Drop for Tutorial {
     fn drop(&mut self) {
-        let pid = fs::read_to_string(self.dir.path().join("nutcracker.pid"));
-        let pid = pid.ok().and_then(|pid| pid.parse().ok()).and_then(Pid::from_raw);
-        if let Some(pid) = pid {
-            let _ = kill_process(pid, Signal::KILL);
+        for file in ["nutcracker.pid", "haproxy.pid"] {
+            let pid = fs::read_to_string(self.dir.path().join(file));
+            let pid = pid.ok().and_then(|pid| pid.trim().parse().ok()).and_then(Pid::from_raw);
+            if let Some(pid) = pid {
+                let _ = kill_process(pid, Signal::KILL);
+            }
         }
     }
 }

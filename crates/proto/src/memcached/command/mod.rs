@@ -1,6 +1,7 @@
 //! The commands of memcached as rows of a table, and what the proxy needs to know of a request: is
 //! it a command, has it the right number of words, where are its keys, who serves it.
 
+mod answers;
 mod lookup;
 mod quiet;
 mod table;
