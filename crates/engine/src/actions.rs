@@ -188,13 +188,48 @@ pub enum Event {
 }
 
 impl Event {
-    /// Pool and server of an event that workers tell each other.
+    /// Whether the other workers of the process must be told ([`Engine::heed`](crate::Engine::heed)).
+    pub fn concerns_siblings(&self) -> bool {
+        matches!(
+            self,
+            Event::Failed { .. }
+                | Event::Replied { .. }
+                | Event::Ejected { .. }
+                | Event::Trial { .. }
+                | Event::Readmitted { .. }
+        )
+    }
+
+    /// The index of the pool it is about.
+    pub fn pool(&self) -> u32 {
+        match *self {
+            Event::Failed { pool, .. }
+            | Event::Replied { pool, .. }
+            | Event::Ejected { pool, .. }
+            | Event::Restored { pool, .. }
+            | Event::Trial { pool, .. }
+            | Event::StillDown { pool, .. }
+            | Event::EjectionPrevented { pool, .. }
+            | Event::Readmitted { pool, .. }
+            | Event::LinkBroken { pool, .. }
+            | Event::HandshakeRefused { pool, .. }
+            | Event::PasswordNotNeeded { pool, .. }
+            | Event::CrossShard { pool, .. }
+            | Event::UnknownCommand { pool, .. }
+            | Event::Malformed { pool, .. }
+            | Event::BinaryProtocol { pool, .. }
+            | Event::IncompleteRequest { pool, .. } => pool,
+        }
+    }
+
+    /// Pool and server of an event about the health of a server.
     pub(crate) fn server_mut(&mut self) -> Option<(&mut u32, &mut u32)> {
         match self {
             Event::Failed { pool, server, .. }
             | Event::Replied { pool, server }
             | Event::Ejected { pool, server, .. }
             | Event::Trial { pool, server, .. }
+            | Event::StillDown { pool, server, .. }
             | Event::Readmitted { pool, server } => Some((pool, server)),
             _ => None,
         }
@@ -227,20 +262,6 @@ impl Text {
 impl std::fmt::Debug for Text {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{:?}", self.as_str())
-    }
-}
-
-impl Event {
-    /// Whether the other workers of the process must be told ([`Engine::heed`](crate::Engine::heed)).
-    pub fn concerns_siblings(&self) -> bool {
-        matches!(
-            self,
-            Event::Failed { .. }
-                | Event::Replied { .. }
-                | Event::Ejected { .. }
-                | Event::Trial { .. }
-                | Event::Readmitted { .. }
-        )
     }
 }
 

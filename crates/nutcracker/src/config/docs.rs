@@ -10,9 +10,9 @@ const INTRODUCTION: &str = include_str!("docs_introduction.md");
 pub fn reference() -> String {
     let mut out = String::from(INTRODUCTION);
     out.push_str("\n## Keys of a pool\n");
-    table(&mut out, &keys::POOL);
+    table(&mut out, keys::POOL);
     out.push_str("\n## Keys of `global`\n\nAll of them are optional.\n");
-    table(&mut out, &keys::GLOBAL_KEYS);
+    table(&mut out, keys::GLOBAL_KEYS);
     out
 }
 

@@ -37,6 +37,8 @@ pub struct Global {
     pub batch_window_us: u64,
     /// Whether SIGHUP also reloads the configuration.
     pub reload_on_hup: bool,
+    /// Whether the file is watched and reloaded when it changes.
+    pub reload_on_change: bool,
     /// How long an orderly stop waits for what is in flight.
     pub drain_timeout: Duration,
     /// Host of the stats listener; `-a` wins.
@@ -63,6 +65,7 @@ impl Default for Global {
             client_requests_max: limits.client_requests_max,
             batch_window_us: limits.window_us_max,
             reload_on_hup: true,
+            reload_on_change: false,
             drain_timeout: Duration::from_secs(10),
             stats_addr: None,
             stats_port: None,

@@ -127,7 +127,7 @@ impl Reader<'_> {
         let mut seen = HashMap::new();
         for (name, at, value) in pairs {
             let Some(key) =
-                self.known(&keys::GLOBAL_KEYS, keys::GLOBAL, "'global'", name, at, &mut seen)
+                self.known(keys::GLOBAL_KEYS, keys::GLOBAL, "'global'", name, at, &mut seen)
             else {
                 continue;
             };
@@ -199,7 +199,7 @@ impl Reader<'_> {
         let mut places = Places { at, keys: HashMap::new(), servers: Vec::new() };
         let mut seen = HashMap::new();
         for (key_name, key_at, value) in pairs {
-            let Some(key) = self.known(&keys::POOL, name, "a pool", key_name, key_at, &mut seen)
+            let Some(key) = self.known(keys::POOL, name, "a pool", key_name, key_at, &mut seen)
             else {
                 continue;
             };

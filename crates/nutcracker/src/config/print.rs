@@ -10,11 +10,11 @@ pub fn print(config: &Config) -> String {
     let mut out = String::new();
     // A pool of that name leaves no room for settings, so there are none.
     if config.pools.iter().all(|pool| pool.name != keys::GLOBAL) {
-        mapping(&mut out, keys::GLOBAL, &keys::GLOBAL_KEYS, &config.global);
+        mapping(&mut out, keys::GLOBAL, keys::GLOBAL_KEYS, &config.global);
     }
     for pool in &config.pools {
         out.push('\n');
-        mapping(&mut out, &pool.name, &keys::POOL, pool);
+        mapping(&mut out, &pool.name, keys::POOL, pool);
         if let Listen::Tcp { resolved, .. } = &pool.listen {
             line(&mut out, format_args!("  # listen resolves to {resolved}"));
         }

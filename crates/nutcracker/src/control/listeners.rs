@@ -56,7 +56,7 @@ pub enum Endpoint {
 pub struct Listener {
     /// Listening, non-blocking, closed on exec. Workers get clones of it, so that the file outlives none of them.
     pub socket: Socket,
-    _socket_file: Option<SocketFile>,
+    socket_file: Option<SocketFile>,
 }
 
 /// Why there is no listener.
@@ -91,6 +91,51 @@ impl Listener {
             Endpoint::Unix { path, mode } => bind_unix(spec, path, *mode),
         }
     }
+
+    /// The socket once more, for a worker.
+    ///
+    /// # Errors
+    /// There is no descriptor left.
+    pub fn share(&self, spec: &ListenerSpec) -> Result<Socket, BindError> {
+        self.socket.try_clone().map_err(|error| spec.io_error("socket", &error))
+    }
+
+    /// Whether clients still find it: nobody has removed or replaced its socket file.
+    #[must_use]
+    pub fn is_reachable(&self) -> bool {
+        self.socket_file.as_ref().is_none_or(SocketFile::is_ours)
+    }
+
+    /// Gives it the settings of `after`, which is at the same address as `before`. What the system refuses stays as it
+    /// is, and is logged.
+    pub fn adjust(&self, before: &ListenerSpec, after: &ListenerSpec) {
+        if before.backlog != after.backlog
+            && let Err(error) = listen(after, &self.socket)
+        {
+            log::warn!("{error}");
+        }
+        if let (Endpoint::Unix { mode: old, .. }, Endpoint::Unix { path, mode: Some(mode) }) =
+            (&before.endpoint, &after.endpoint)
+            && *old != Some(*mode)
+            && let Err(error) = fs::set_permissions(path, Permissions::from_mode(*mode))
+        {
+            log::warn!("{}", after.io_error("chmod", &error));
+        }
+        if before.reuseport != after.reuseport {
+            log::warn!(
+                "'reuseport' of '{}' {} changes with the next start",
+                after.text,
+                after.owner
+            );
+        }
+    }
+}
+
+impl SocketFile {
+    fn is_ours(&self) -> bool {
+        let ours = |found: fs::Metadata| (found.dev(), found.ino()) == (self.device, self.inode);
+        fs::symlink_metadata(&self.path).is_ok_and(ours)
+    }
 }
 
 impl Owner {
@@ -109,8 +154,7 @@ impl Owner {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        let ours = |found: fs::Metadata| (found.dev(), found.ino()) == (self.device, self.inode);
-        if fs::symlink_metadata(&self.path).is_ok_and(ours) {
+        if self.is_ours() {
             let _ = fs::remove_file(&self.path);
         }
     }
@@ -153,7 +197,7 @@ fn bind_tcp(spec: &ListenerSpec, address: SocketAddr) -> Result<Listener, BindEr
     }
     socket.bind(&address.into()).map_err(|error| spec.io_error("bind", &error))?;
     listen(spec, &socket)?;
-    Ok(Listener { socket, _socket_file: None })
+    Ok(Listener { socket, socket_file: None })
 }
 
 fn bind_unix(spec: &ListenerSpec, path: &Path, mode: Option<u32>) -> Result<Listener, BindError> {
@@ -171,7 +215,7 @@ fn bind_unix(spec: &ListenerSpec, path: &Path, mode: Option<u32>) -> Result<List
             .map_err(|error| spec.io_error("chmod", &error))?;
     }
     listen(spec, &socket)?;
-    Ok(Listener { socket, _socket_file: Some(socket_file) })
+    Ok(Listener { socket, socket_file: Some(socket_file) })
 }
 
 /// Removes a socket file that nobody listens on.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use reactor::process::release_free_memory;
 
 use super::Event;
+use super::reload::{Reloader, Scene};
 use super::signals::Signal;
 use super::spike::Spike;
 use super::startup::{Plan, Running};
@@ -25,18 +26,18 @@ const TICK: Duration = Duration::from_secs(1);
 pub fn serve(options: &Options) -> ExitCode {
     let Some(plan) = Plan::make(options) else { return ExitCode::FAILURE };
     if !options.daemonize {
-        return serve_plan(&plan, None);
+        return serve_plan(options, &plan, None);
     }
     match detach() {
         Ok(Detached::Foreground(status)) => ExitCode::from(status),
-        Ok(Detached::Daemon(notifier)) => serve_plan(&plan, Some(notifier)),
+        Ok(Detached::Daemon(notifier)) => serve_plan(options, &plan, Some(notifier)),
         Err(error) => {
             fail(&plan, &format!("going into the background failed: {}", os_error_text(&error)))
         }
     }
 }
 
-fn serve_plan(plan: &Plan, notifier: Option<Notifier>) -> ExitCode {
+fn serve_plan(options: &Options, plan: &Plan, notifier: Option<Notifier>) -> ExitCode {
     let related = notifier.as_ref().map(Notifier::foreground);
     let running = match plan.start(related.as_slice()) {
         Ok(running) => running,
@@ -47,10 +48,12 @@ fn serve_plan(plan: &Plan, notifier: Option<Notifier>) -> ExitCode {
     }
     let mut supervisor = Supervisor::from_environment();
     supervisor.ready(&serving(plan.config.pools.len(), running.fleet.alive()));
+    let Plan { config, settings, read, logger } = plan;
+    let events = running.events_sender.clone();
     let outcome = ControlLoop {
-        logger: &plan.logger,
+        logger,
+        reloader: Reloader::new(options, config, settings, *read, events),
         running,
-        drain_bound: plan.config.global.drain_timeout,
         stop: None,
         failed: false,
         spike: Spike::default(),
@@ -63,7 +66,7 @@ fn serve_plan(plan: &Plan, notifier: Option<Notifier>) -> ExitCode {
 }
 
 /// What the service manager shows of a proxy that is up.
-fn serving(pools: usize, workers: usize) -> String {
+pub(super) fn serving(pools: usize, workers: usize) -> String {
     let plural = |n: usize| if n == 1 { "" } else { "s" };
     format!("serving {pools} pool{} with {workers} worker{}", plural(pools), plural(workers))
 }
@@ -81,7 +84,7 @@ fn fail(plan: &Plan, reason: &str) -> ExitCode {
 struct ControlLoop<'a> {
     logger: &'a Logger,
     running: Running,
-    drain_bound: Duration,
+    reloader: Reloader,
     /// When draining has to be over, once it has begun.
     stop: Option<Instant>,
     /// A worker ended unasked.
@@ -103,11 +106,19 @@ impl ControlLoop<'_> {
                 Ok(Event::WorkerEnded { worker, failure }) => {
                     self.on_worker_ended(worker, failure.as_deref());
                 }
+                Ok(Event::Read(reading)) => self.reload_with(|reloader, scene| {
+                    reloader.on_read(reading, scene);
+                }),
+                Ok(Event::ListenerClosed) => self.reload_with(Reloader::on_listener_closed),
                 // The loop's own sender keeps the channel connected.
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
             }
             self.logger.flush_repeats();
             self.report_to_watchdog();
+            if self.reloader.has_file_changed(Instant::now()) {
+                notice!("the configuration file has changed, reloading");
+                self.reload_with(Reloader::begin);
+            }
             if self.spike.has_passed(self.running.fleet.freed_bytes()) {
                 release_free_memory();
             }
@@ -130,6 +141,14 @@ impl ControlLoop<'_> {
         self.stop.is_some_and(|stop| self.running.fleet.alive() == 0 || stop <= Instant::now())
     }
 
+    /// Goes on with a reload, unless the process is about to end.
+    fn reload_with(&mut self, step: impl FnOnce(&mut Reloader, &mut Scene<'_>)) {
+        if self.stop.is_none() {
+            let (fleet, supervisor) = (&mut self.running.fleet, &mut self.supervisor);
+            step(&mut self.reloader, &mut Scene { fleet, supervisor });
+        }
+    }
+
     fn on_signal(&mut self, signal: Signal) {
         self.logger.signal_line(&signal.log_text());
         match signal {
@@ -141,10 +160,14 @@ impl ControlLoop<'_> {
                 if let Err(error) = self.logger.reopen() {
                     self.logger.signal_line(&format!("{error}; the old file stays in use"));
                 }
+                if self.reloader.config().global.reload_on_hup {
+                    self.reload_with(Reloader::begin);
+                }
             }
+            Signal::User1 => self.reload_with(Reloader::begin),
             Signal::LevelUp => self.tell_level("up", self.logger.raise_level()),
             Signal::LevelDown => self.tell_level("down", self.logger.lower_level()),
-            Signal::User1 | Signal::User2 => {}
+            Signal::User2 => {}
         }
     }
 
@@ -167,12 +190,10 @@ impl ControlLoop<'_> {
     }
 
     fn drain(&mut self) {
-        self.stop = Some(Instant::now() + self.drain_bound);
-        self.running.fleet.drain(self.drain_bound);
-        self.supervisor.stopping(self.drain_bound, "finishing what is in flight");
-        notice!(
-            "no longer accepting; what is in flight has {} ms to finish",
-            self.drain_bound.as_millis()
-        );
+        let bound = self.reloader.config().global.drain_timeout;
+        self.stop = Some(Instant::now() + bound);
+        self.running.fleet.drain(bound);
+        self.supervisor.stopping(bound, "finishing what is in flight");
+        notice!("no longer accepting; what is in flight has {} ms to finish", bound.as_millis());
     }
 }

@@ -14,9 +14,9 @@ pub enum Signal {
     Interrupt,
     /// Drain and exit.
     Terminate,
-    /// Reopen the log.
+    /// Reopen the log and reload.
     HangUp,
-    /// Reserved.
+    /// Reload.
     User1,
     /// Reserved.
     User2,

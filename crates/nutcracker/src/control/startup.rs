@@ -7,21 +7,20 @@
 //! COMPAT: twemproxy 0.5 detaches before it reads the configuration, so its foreground process always exits with 0.
 
 use std::io;
-use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-use engine::topology::Protocol;
 use reactor::process::bound_free_memory;
 
 use super::Event;
-use super::fleet::{Fleet, FleetSpec};
-use super::listeners::{BindError, Endpoint, Listener, ListenerSpec, Owner};
+use super::file_state::FileState;
+use super::fleet::{Fleet, FleetError, FleetSpec};
+use super::listeners::BindError;
 use super::resolver::{ResolveError, Resolver};
 use super::signals::Signals;
 use super::stats_server::{self, StatsServer};
 use crate::cli::{COMPATIBLE_VERSION, Options, Workers};
-use crate::config::{self, Config, Global, Listen, LoadError, Pool, Settings};
+use crate::config::{self, Config, Global, LoadError, Pool, Settings};
 use crate::logging::{EVERY, Logger, OpenError, always};
 use crate::process::complain;
 use crate::process::limits::{FileBudget, cores, files_reserved, raise_open_files};
@@ -32,6 +31,8 @@ use crate::process::pid_file::{PidFile, PidFileError};
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) config: Config,
+    /// The file it is from, as it was then.
+    pub(super) read: Option<FileState>,
     pub(super) settings: Settings,
     pub(super) logger: Logger,
 }
@@ -41,7 +42,8 @@ pub(super) struct Plan {
 pub(super) struct Running {
     pub(super) fleet: Fleet,
     pub(super) events: Receiver<Event>,
-    _events_sender: Sender<Event>,
+    /// For those who report what they have done; keeps the channel open.
+    pub(super) events_sender: Sender<Event>,
     _signals: Signals,
     _stats: StatsServer,
     _pid_file: Option<PidFile>,
@@ -60,14 +62,15 @@ pub(super) enum StartError {
     StatsAddress(ResolveError),
     #[error("starting the stats server failed: {}", os_error_text(.0))]
     Stats(io::Error),
-    #[error("starting the workers failed: {}", os_error_text(.0))]
-    Workers(io::Error),
+    #[error(transparent)]
+    Fleet(#[from] FleetError),
 }
 
 impl Plan {
     /// Reads the configuration and opens the log. `None` when that failed, with all reasons told.
     pub(super) fn make(options: &Options) -> Option<Plan> {
         let path = options.conf_file();
+        let read = FileState::of(&path);
         let loaded = match config::load(&path) {
             Ok(loaded) => loaded,
             Err(error) => {
@@ -84,7 +87,7 @@ impl Plan {
         if options.daemonize && logger.on_stderr() {
             log::warn!("log lines are lost once in the background; name a log file with -o");
         }
-        Some(Plan { config: loaded.into_config(), settings, logger })
+        Some(Plan { config: loaded.into_config(), read, settings, logger })
     }
 
     /// Brings everything up; `related` are processes that belong to this start. What was made is undone on failure.
@@ -105,17 +108,16 @@ impl Plan {
             config: &self.config,
             workers,
             budget,
-            listeners: bind_all(&self.config)?,
             resolver: Resolver::new(),
             events: sender.clone(),
         };
         bound_free_memory();
-        let fleet = Fleet::start(spec).map_err(StartError::Workers)?;
+        let fleet = Fleet::start(spec)?;
         let stats = StatsServer::start(stats, &fleet).map_err(StartError::Stats)?;
         Ok(Running {
             fleet,
             events,
-            _events_sender: sender,
+            events_sender: sender,
             _signals: signals,
             _stats: stats,
             _pid_file: pid_file,
@@ -165,7 +167,7 @@ fn worker_count(workers: Workers) -> usize {
 }
 
 /// Raises the limit on open files and shares it out.
-fn open_files(config: &Config, workers: usize) -> FileBudget {
+pub(super) fn open_files(config: &Config, workers: usize) -> FileBudget {
     let connections = |pool: &Pool| u64::from(pool.server_connections) * pool.servers.len() as u64;
     let servers = config
         .pools
@@ -183,37 +185,4 @@ fn open_files(config: &Config, workers: usize) -> FileBudget {
         );
     }
     budget
-}
-
-fn bind_all(config: &Config) -> Result<Vec<Listener>, BindError> {
-    let bind = |(index, pool): (usize, &Pool)| {
-        let listener = Listener::bind(&listener_spec(pool))?;
-        let protocol = match pool.protocol {
-            Protocol::Redis => "redis",
-            Protocol::Memcached => "memcache",
-        };
-        log::info!(
-            "p {} listening on '{}' in {protocol} pool {index} '{}' with {} servers",
-            listener.socket.as_raw_fd(),
-            pool.listen.text(),
-            pool.name,
-            pool.servers.len()
-        );
-        Ok(listener)
-    };
-    config.pools.iter().enumerate().map(bind).collect()
-}
-
-fn listener_spec(pool: &Pool) -> ListenerSpec {
-    let endpoint = match &pool.listen {
-        Listen::Tcp { resolved, .. } => Endpoint::Tcp(*resolved),
-        Listen::Unix { path, mode, .. } => Endpoint::Unix { path: path.clone(), mode: *mode },
-    };
-    ListenerSpec {
-        owner: Owner::Pool(pool.name.clone()),
-        text: pool.listen.text().to_owned(),
-        endpoint,
-        backlog: pool.backlog,
-        reuseport: pool.reuseport,
-    }
 }

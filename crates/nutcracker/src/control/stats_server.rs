@@ -45,7 +45,7 @@ pub(super) fn bind(settings: &Settings) -> Result<Listener, StartError> {
 impl StatsServer {
     /// Serves the counts of `fleet` on `listener`.
     pub(super) fn start(listener: Listener, fleet: &Fleet) -> std::io::Result<StatsServer> {
-        let document = Document::new(fleet.topology(), fleet.counts(), COMPATIBLE_VERSION);
+        let document = Document::new(fleet.published(), COMPATIBLE_VERSION);
         let export = move |export| match export {
             Export::Document => document.text(),
             Export::Metrics => document.metrics(),

@@ -7,33 +7,27 @@ use std::fmt::{self, Write};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use engine::counters::{Counts, WorkerCounts};
-use engine::topology::{Pool, Topology};
+use engine::topology::Pool;
 
 use super::catalogue::{self, Metric};
 use super::metrics::{self, Scrape};
+use super::published::{Published, Snapshot};
 
 /// Makes the document from the counts of all workers, live.
 #[derive(Debug)]
 pub struct Document {
-    topology: Arc<Topology>,
-    counts: Vec<Arc<Counts>>,
+    published: Arc<Published>,
     source: String,
     version: &'static str,
     started: Instant,
 }
 
 impl Document {
-    /// For the workers that count what happens to `topology` into `counts`. Uptime begins now.
+    /// Of what is published. Uptime begins now.
     #[must_use]
-    pub fn new(
-        topology: &Arc<Topology>,
-        counts: &[Arc<Counts>],
-        version: &'static str,
-    ) -> Document {
+    pub fn new(published: &Arc<Published>, version: &'static str) -> Document {
         Document {
-            topology: Arc::clone(topology),
-            counts: counts.to_vec(),
+            published: Arc::clone(published),
             source: host_name(),
             version,
             started: Instant::now(),
@@ -43,59 +37,59 @@ impl Document {
     /// The document as of now, with the line feed that ends it.
     #[must_use]
     pub fn text(&self) -> String {
-        let servers: usize = self.topology.pools.iter().map(|pool| pool.servers.len()).sum();
-        let mut text = String::with_capacity(512 * (1 + self.topology.pools.len() + servers));
+        let snapshot = self.published.snapshot();
+        let pools = &snapshot.topology.pools;
+        let servers: usize = pools.iter().map(|pool| pool.servers.len()).sum();
+        let mut text = String::with_capacity(512 * (1 + pools.len() + servers));
         // Writing to a string does not fail.
-        let _ = self.write(&mut text);
+        let _ = self.write(&snapshot, &mut text);
         text
     }
 
     /// The same counts, and those that 0.5 did not have, as Prometheus reads them.
     #[must_use]
     pub fn metrics(&self) -> String {
-        let uptime = self.started.elapsed();
-        metrics::text(Scrape { topology: &self.topology, counts: &self.counts, uptime })
+        let snapshot = self.published.snapshot();
+        let (uptime, reloads) = (self.started.elapsed(), self.published.reloads());
+        let Snapshot { topology, counts } = &*snapshot;
+        metrics::text(Scrape { topology, counts, uptime, reloads })
     }
 
-    fn write(&self, text: &mut String) -> fmt::Result {
+    fn write(&self, snapshot: &Snapshot, text: &mut String) -> fmt::Result {
         let uptime = self.started.elapsed().as_secs();
         let timestamp = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
             .map_or(0, |since_1970| since_1970.as_secs());
         // COMPAT: 0.5 holds a connection object for every listener of a pool and counts it.
-        let listeners = self.topology.pools.len() as u64;
-        let total = listeners + self.sum(|worker| worker.total_connections.value());
-        let open = listeners.wrapping_add(self.sum(|worker| worker.curr_connections.value()));
+        let listeners = snapshot.topology.pools.len() as u64;
+        let total = listeners + snapshot.sum(|worker| worker.total_connections.value());
+        let open = listeners.wrapping_add(snapshot.sum(|worker| worker.curr_connections.value()));
         write!(text, "{{\"service\":\"nutcracker\", \"source\":")?;
         string(text, &self.source)?;
         write!(text, ", \"version\":\"{}\"", self.version)?;
         write!(text, ", \"uptime\":{uptime}, \"timestamp\":{timestamp}")?;
         write!(text, ", \"total_connections\":{total}, \"curr_connections\":{open}")?;
-        for (index, pool) in self.topology.pools.iter().enumerate() {
+        for (index, pool) in snapshot.topology.pools.iter().enumerate() {
             text.write_str(if index == 0 { ", " } else { "," })?;
-            self.write_pool(text, index, pool)?;
+            write_pool(snapshot, text, index, pool)?;
         }
         text.write_str("}\n")
     }
+}
 
-    fn write_pool(&self, text: &mut String, index: usize, pool: &Pool) -> fmt::Result {
-        let counts = || self.counts.iter().map(|worker| &worker.pools[index]);
-        string(text, &pool.name)?;
+fn write_pool(snapshot: &Snapshot, text: &mut String, index: usize, pool: &Pool) -> fmt::Result {
+    let counts = || snapshot.counts.iter().map(|worker| &worker.pools[index]);
+    string(text, &pool.name)?;
+    text.write_str(": {")?;
+    metrics(text, &catalogue::POOL, || counts().map(|counted| &*counted.pool))?;
+    for (index, server) in pool.servers.iter().enumerate() {
+        text.write_str(if index == 0 { ", " } else { "," })?;
+        string(text, &server.name)?;
         text.write_str(": {")?;
-        metrics(text, &catalogue::POOL, || counts().map(|counted| &*counted.pool))?;
-        for (index, server) in pool.servers.iter().enumerate() {
-            text.write_str(if index == 0 { ", " } else { "," })?;
-            string(text, &server.name)?;
-            text.write_str(": {")?;
-            metrics(text, &catalogue::SERVER, || counts().map(|counted| &*counted.servers[index]))?;
-            text.write_char('}')?;
-        }
-        text.write_char('}')
+        metrics(text, &catalogue::SERVER, || counts().map(|counted| &*counted.servers[index]))?;
+        text.write_char('}')?;
     }
-
-    fn sum(&self, count: impl Fn(&WorkerCounts) -> u64) -> u64 {
-        self.counts.iter().map(|counts| count(counts)).fold(0, u64::wrapping_add)
-    }
+    text.write_char('}')
 }
 
 fn metrics<'a, C: 'a, I: Iterator<Item = &'a C>>(

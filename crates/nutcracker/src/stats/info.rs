@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use engine::Environment;
 use engine::counters::{Counts, PoolCounts, ServerCounts};
-use engine::topology::Topology;
 use reactor::Clock;
 
+use super::published::{Published, Reloads, Snapshot};
 use crate::worker::Shared;
 
 /// Redis version whose commands the proxy's table describes; clients choose their dialect by it.
@@ -15,45 +15,50 @@ const REDIS_VERSION: &str = "7.2.0";
 
 /// Reads the counts of all workers.
 pub struct Info {
-    topology: Arc<Topology>,
-    counts: Vec<Arc<Counts>>,
+    published: Arc<Published>,
     shared: Arc<Shared>,
     clock: Clock,
     started_us: u64,
 }
 
 /// One section: its heading and what writes its lines.
-type Section = (&'static str, fn(&Info, &mut String) -> std::fmt::Result);
+type Section = (&'static str, fn(&Reading<'_>, &mut String) -> std::fmt::Result);
 
 const SECTIONS: [Section; 6] = [
-    ("Server", Info::server),
-    ("Clients", Info::clients),
-    ("Memory", Info::memory),
-    ("Stats", Info::stats),
-    ("Proxy", Info::proxy),
+    ("Server", |reading, text| reading.server(text)),
+    ("Clients", |reading, text| reading.clients(text)),
+    ("Memory", |reading, text| reading.memory(text)),
+    ("Stats", |reading, text| reading.stats(text)),
+    ("Proxy", |reading, text| reading.proxy(text)),
     ("Keyspace", |_, _| Ok(())),
 ];
 
 impl Info {
-    /// For the workers that count into `counts`.
+    /// Of what is published.
     #[must_use]
-    pub fn new(
-        topology: &Arc<Topology>,
-        counts: &[Arc<Counts>],
-        shared: &Arc<Shared>,
-        clock: Clock,
-    ) -> Info {
+    pub fn new(published: &Arc<Published>, shared: &Arc<Shared>, clock: Clock) -> Info {
         Info {
-            topology: Arc::clone(topology),
-            counts: counts.to_vec(),
+            published: Arc::clone(published),
             shared: Arc::clone(shared),
             clock,
             started_us: clock.mono_us(),
         }
     }
 
+    fn reading(&self) -> Reading<'_> {
+        Reading { info: self, snapshot: self.published.snapshot() }
+    }
+}
+
+/// What is told at one moment.
+struct Reading<'i> {
+    info: &'i Info,
+    snapshot: Arc<Snapshot>,
+}
+
+impl Reading<'_> {
     fn sum(&self, count: impl Fn(&Counts) -> u64) -> u64 {
-        self.counts.iter().map(|counts| count(counts)).fold(0, u64::wrapping_add)
+        self.snapshot.sum(count)
     }
 
     fn pool_sum(&self, pool: usize, count: impl Fn(&PoolCounts) -> u64) -> u64 {
@@ -67,7 +72,7 @@ impl Info {
     }
 
     fn server(&self, text: &mut String) -> std::fmt::Result {
-        let uptime = (self.clock.mono_us() - self.started_us) / 1_000_000;
+        let uptime = (self.info.clock.mono_us() - self.info.started_us) / 1_000_000;
         write!(text, "redis_version:{REDIS_VERSION}\r\n")?;
         write!(text, "redis_mode:standalone\r\n")?;
         write!(text, "proxy:nutcracker\r\n")?;
@@ -113,12 +118,24 @@ impl Info {
         ]
     }
 
+    /// COMPAT: the last reload is told in the words in which Redis tells of the last save.
+    fn reloads(&self, text: &mut String) -> std::fmt::Result {
+        let Reloads { succeeded, failed, last } = self.info.published.reloads();
+        write!(text, "config_epoch:{}\r\n", self.snapshot.topology.epoch)?;
+        write!(text, "config_reloads:{succeeded}\r\nconfig_reloads_failed:{failed}\r\n")?;
+        let status = if last.is_none_or(|last| last.succeeded) { "ok" } else { "err" };
+        write!(text, "config_last_reload_status:{status}\r\n")?;
+        write!(text, "config_last_reload_time:{}\r\n", last.map_or(0, |last| last.at_s))
+    }
+
     fn proxy(&self, text: &mut String) -> std::fmt::Result {
-        write!(text, "workers:{}\r\n", self.counts.len())?;
-        for worker in 0..self.counts.len() {
-            write!(text, "worker{worker}_clients:{}\r\n", self.shared.clients_of(worker))?;
+        let Snapshot { topology, counts } = &*self.snapshot;
+        write!(text, "workers:{}\r\n", counts.len())?;
+        for worker in 0..counts.len() {
+            write!(text, "worker{worker}_clients:{}\r\n", self.info.shared.clients_of(worker))?;
         }
-        for (i, pool) in self.topology.pools.iter().enumerate() {
+        self.reloads(text)?;
+        for (i, pool) in topology.pools.iter().enumerate() {
             let clients = self.pool_sum(i, |pool| pool.client_connections.value());
             let crossed = self.pool_sum(i, |pool| pool.cross_shard.value());
             let split = self.pool_sum(i, |pool| pool.fragments.value());
@@ -137,18 +154,19 @@ impl Environment for Info {
     /// Process-wide counts only: collectors of memcached statistics expect numbers under plain names.
     fn stats(&self, tell: &mut dyn FnMut(&str, &str)) {
         let now = self.clock.now();
+        let reading = self.reading();
         tell("pid", &std::process::id().to_string());
         tell("uptime", &((now.mono_us - self.started_us) / 1_000_000).to_string());
         tell("time", &(now.wall_us / 1_000_000).to_string());
         tell("version", concat!("nutcracker-", env!("CARGO_PKG_VERSION")));
         tell("pointer_size", &usize::BITS.to_string());
-        tell("threads", &self.counts.len().to_string());
-        let clients = self.sum(|worker| worker.clients.value());
+        tell("threads", &reading.snapshot.counts.len().to_string());
+        let clients = reading.sum(|worker| worker.clients.value());
         tell("clients", &clients.to_string());
-        for (name, value) in self.totals() {
+        for (name, value) in reading.totals() {
             tell(name, &value.to_string());
         }
-        tell("buffered_bytes", &self.sum(|worker| worker.buffered_bytes.value()).to_string());
+        tell("buffered_bytes", &reading.sum(|worker| worker.buffered_bytes.value()).to_string());
     }
 
     fn info(&self, section: Option<&[u8]>, text: &mut String) {
@@ -157,12 +175,13 @@ impl Environment for Info {
                 .iter()
                 .any(|word| name.eq_ignore_ascii_case(word.as_bytes()))
         });
+        let reading = self.reading();
         for (name, write_lines) in SECTIONS {
             if all || section.is_some_and(|wanted| wanted.eq_ignore_ascii_case(name.as_bytes())) {
                 let separator = if text.is_empty() { "" } else { "\r\n" };
                 // Writing to a string does not fail.
                 let _ = write!(text, "{separator}# {name}\r\n");
-                let _ = write_lines(self, text);
+                let _ = write_lines(&reading, text);
             }
         }
     }

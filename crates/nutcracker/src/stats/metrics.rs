@@ -16,6 +16,7 @@ use engine::counters::{Counts, PoolCounts, ServerCounts};
 use engine::topology::{Address, Topology};
 
 use super::catalogue::{self, Kind, Metric};
+use super::published::{Reload, Reloads};
 
 /// `Content-Type` of the text.
 pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -29,6 +30,8 @@ pub struct Scrape<'a> {
     pub counts: &'a [Arc<Counts>],
     /// Since the start.
     pub uptime: Duration,
+    /// How reloads fared since then.
+    pub reloads: Reloads,
 }
 
 /// A metric as its readers know it.
@@ -48,7 +51,7 @@ pub struct Family {
 type Process =
     (&'static str, &'static [&'static str], &'static str, fn(&mut Writer<'_>) -> fmt::Result);
 
-const PROCESS: [Process; 6] = [
+const PROCESS: [Process; 9] = [
     ("nutcracker_build_info", &["version"], "always 1; which version this is", |out| {
         out.sample(&[env!("CARGO_PKG_VERSION")], 1)
     }),
@@ -69,6 +72,31 @@ const PROCESS: [Process; 6] = [
         &[],
         "how many configurations have been published since the start",
         |out| out.sample(&[], out.scrape.topology.epoch),
+    ),
+    (
+        "nutcracker_config_reloads_total",
+        &["result"],
+        "reloads of the configuration: carried out (ok), or given up because something was wrong (failed)",
+        |out| {
+            let Reloads { succeeded, failed, .. } = out.scrape.reloads;
+            out.sample(&["ok"], succeeded)?;
+            out.sample(&["failed"], failed)
+        },
+    ),
+    (
+        "nutcracker_config_last_reload_successful",
+        &[],
+        "1 unless the last reload of the configuration failed",
+        |out| {
+            let is_fine = |last: Reload| last.succeeded;
+            out.sample(&[], u8::from(out.scrape.reloads.last.is_none_or(is_fine)))
+        },
+    ),
+    (
+        "nutcracker_config_last_reload_seconds",
+        &[],
+        "when the configuration was last reloaded, or that tried; 0 for never",
+        |out| out.sample(&[], out.scrape.reloads.last.map_or(0, |last| last.at_s)),
     ),
     (
         "nutcracker_server_info",
@@ -109,7 +137,8 @@ pub fn text(scrape: Scrape<'_>) -> String {
 
 impl Family {
     fn of_process(&(name, labels, doc, _): &Process) -> Family {
-        Family { name: name.into(), kind: "gauge", labels, doc }
+        let kind = if name.ends_with("_total") { "counter" } else { "gauge" };
+        Family { name: name.into(), kind, labels, doc }
     }
 
     /// Names are those of the stats document: units and endings as Prometheus wants them, and no word twice.

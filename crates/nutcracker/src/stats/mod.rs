@@ -7,6 +7,7 @@ pub mod info;
 pub mod metrics;
 mod peer;
 pub mod port;
+pub mod published;
 
 /// A form in which all counts can be had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -47,7 +47,7 @@ impl Addresses {
     }
 
     /// Changes the limit for clients to come. Those that came while there was none stay uncounted.
-    pub fn set_max(&self, max: u32) {
+    pub(super) fn set_max(&self, max: u32) {
         self.max.store(max, Ordering::Relaxed);
     }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use engine::topology::{Address, Topology};
+use engine::topology::Address;
 use reactor::{Mailbox, Slot, Target};
 
 use super::Message;
@@ -43,34 +43,28 @@ pub(super) enum Outcome {
 
 /// The connects under way in one worker.
 pub(super) struct Dialer {
-    topology: Arc<Topology>,
     resolve: Arc<dyn Resolve>,
     mailbox: Mailbox<Message>,
     under_way: HashMap<Slot, Dial>,
-    /// Which of its addresses the next connect to a server begins with, where the last one failed. Connects that are
-    /// under way together begin with the same.
-    first: HashMap<(u32, u32), usize>,
+    /// Which of its addresses the next connect to a name begins with, where the last one failed. Connects that are under
+    /// way together begin with the same.
+    first: HashMap<(String, u16), usize>,
     last_ticket: u64,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Dial {
-    pool: u32,
-    server: u32,
+    /// The name and port that are connected to, where they have to be resolved.
+    name: Option<(String, u16)>,
     /// Set while the name is being resolved.
     ticket: Option<u64>,
-    /// Which of the server's addresses it begins with.
+    /// Which of the name's addresses it begins with.
     first: usize,
 }
 
 impl Dialer {
-    pub(super) fn new(
-        topology: &Arc<Topology>,
-        resolve: Arc<dyn Resolve>,
-        mailbox: Mailbox<Message>,
-    ) -> Dialer {
+    pub(super) fn new(resolve: Arc<dyn Resolve>, mailbox: Mailbox<Message>) -> Dialer {
         Dialer {
-            topology: Arc::clone(topology),
             resolve,
             mailbox,
             under_way: HashMap::new(),
@@ -80,22 +74,29 @@ impl Dialer {
     }
 
     /// Begins to connect `slot` to a server. Returns where to, or `None` when its name has to be resolved first.
-    pub(super) fn dial(&mut self, slot: Slot, pool: u32, server: u32) -> Option<Vec<Target>> {
-        let first = self.first.get(&(pool, server)).copied().unwrap_or(0);
-        let (targets, ticket) =
-            match &self.topology.pools[pool as usize].servers[server as usize].address {
-                Address::Unix(path) => (Some(vec![Target::Unix(path.clone())]), None),
-                Address::Tcp { host, port } => match host.parse::<IpAddr>() {
-                    Ok(ip) => (Some(vec![Target::Tcp(SocketAddr::new(ip, *port))]), None),
-                    Err(_) => {
-                        self.last_ticket += 1;
-                        self.ask(slot, self.last_ticket, host, *port);
-                        (None, Some(self.last_ticket))
-                    }
-                },
-            };
-        self.under_way.insert(slot, Dial { pool, server, ticket, first });
-        targets
+    pub(super) fn dial(&mut self, slot: Slot, server: &Address) -> Option<Vec<Target>> {
+        let known = match server {
+            Address::Unix(path) => Ok(Target::Unix(path.clone())),
+            Address::Tcp { host, port } => match host.parse::<IpAddr>() {
+                Ok(ip) => Ok(Target::Tcp(SocketAddr::new(ip, *port))),
+                Err(_) => Err((host, *port)),
+            },
+        };
+        match known {
+            Ok(target) => {
+                self.under_way.insert(slot, Dial { name: None, ticket: None, first: 0 });
+                Some(vec![target])
+            }
+            Err((host, port)) => {
+                self.last_ticket += 1;
+                let ticket = Some(self.last_ticket);
+                self.ask(slot, self.last_ticket, host, port);
+                let name = (host.clone(), port);
+                let first = self.first.get(&name).copied().unwrap_or(0);
+                self.under_way.insert(slot, Dial { name: Some(name), ticket, first });
+                None
+            }
+        }
     }
 
     fn ask(&self, slot: Slot, ticket: u64, host: &str, port: u16) {
@@ -125,10 +126,15 @@ impl Dialer {
         }
     }
 
+    /// Names may have changed: every one begins with its first address again.
+    pub(super) fn forget_order(&mut self) {
+        self.first.clear();
+    }
+
     /// The connection is established.
     pub(super) fn succeeded(&mut self, slot: Slot) {
-        if let Some(dial) = self.under_way.remove(&slot) {
-            self.first.remove(&(dial.pool, dial.server));
+        if let Some(Dial { name: Some(name), .. }) = self.under_way.remove(&slot) {
+            self.first.remove(&name);
         }
     }
 
@@ -137,8 +143,8 @@ impl Dialer {
     pub(super) fn forget(&mut self, slot: Slot) -> bool {
         let Some(dial) = self.under_way.remove(&slot) else { return false };
         let is_resolving = dial.ticket.is_some();
-        if !is_resolving {
-            self.first.insert((dial.pool, dial.server), dial.first.wrapping_add(1));
+        if let Some(name) = dial.name.filter(|_| !is_resolving) {
+            self.first.insert(name, dial.first.wrapping_add(1));
         }
         is_resolving
     }
@@ -146,9 +152,7 @@ impl Dialer {
 
 #[cfg(test)]
 mod tests {
-    use engine::topology::{CrossShard, FlushAll, Limits, Pool, Protocol, Server};
     use reactor::{Clock, Reactor};
-    use sharding::{Distribution, Hash};
 
     use super::super::WorkerCore;
     use super::*;
@@ -161,34 +165,8 @@ mod tests {
     }
 
     fn dialer() -> Dialer {
-        let server = Server {
-            name: "server".into(),
-            display_name: "two.faces:6379:1".into(),
-            address: Address::Tcp { host: "two.faces".into(), port: 6379 },
-            weight: 1,
-        };
-        let pool = Pool {
-            name: "pool".into(),
-            protocol: Protocol::Redis,
-            hash: Hash::Fnv1a64,
-            hash_tag: None,
-            distribution: Distribution::Ketama,
-            timeout: None,
-            redis_auth: None,
-            redis_db: 0,
-            preconnect: false,
-            server_connections: 2,
-            ejection: None,
-            retry_timeout: std::time::Duration::ZERO,
-            cross_shard: CrossShard::Error,
-            flush_all: FlushAll::Refuse,
-            item_bytes_max: u32::MAX,
-            servers: vec![server],
-        };
-        let pools = vec![Arc::new(pool)];
-        let topology = Arc::new(Topology { epoch: 1, pools, limits: Limits::default() });
         let reactor = Reactor::<WorkerCore>::new(Clock::start()).expect("an event queue");
-        Dialer::new(&topology, Arc::new(Deaf), reactor.mailbox())
+        Dialer::new(Arc::new(Deaf), reactor.mailbox())
     }
 
     fn addresses() -> Vec<SocketAddr> {
@@ -197,7 +175,8 @@ mod tests {
 
     /// Asks for the server's name under `slot`.
     fn ask(dialer: &mut Dialer, slot: Slot) -> Resolved {
-        assert_eq!(dialer.dial(slot, 0, 0), None, "a name has to be resolved");
+        let server = Address::Tcp { host: "two.faces".into(), port: 6379 };
+        assert_eq!(dialer.dial(slot, &server), None, "a name has to be resolved");
         Resolved { slot, ticket: dialer.last_ticket, addresses: Some(addresses()) }
     }
 

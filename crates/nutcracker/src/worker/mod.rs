@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   listener ──▶ worker that accepts ──▶ the worker with the fewest clients (through its mailbox, or itself)
-//!   control ── drain, resolved names ──▶ mailbox ──▶ worker ── ended ──▶ control
+//!   control ── topologies, listeners, drain ──▶ mailbox ──▶ worker ── ended ──▶ control
+//!   resolver ── addresses ──▶ mailbox
 //!   worker ── failures, ejections of servers ──▶ mailboxes of its siblings
 //! ```
 //!
@@ -14,17 +15,18 @@ mod dial;
 mod fault;
 mod newcomers;
 mod proxy_header;
+mod publication;
 mod report;
+mod shared;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::io::{self, IoSlice};
-use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use engine::counters::Counts;
-use engine::topology::{Protocol, Topology};
+use engine::topology::{Pool, Protocol};
 use engine::{Engine, Environment, Event, Identity};
 use reactor::{
     Clock, Close, Core, Errno, Flow, Mailbox, Now, Ops, Peer, Reactor, Slot, Stream, Verdict,
@@ -36,6 +38,9 @@ use dial::Dialer;
 pub use dial::{Resolve, Resolved};
 use newcomers::{Newcomer, Newcomers};
 pub use proxy_header::fuzz_proxy_header;
+use publication::Attendance;
+pub use publication::Publication;
+pub use shared::{Admission, Gate, Shared};
 
 /// What a client is told when there is no room for it; Redis' words.
 const MAX_CLIENTS: &[u8] = b"-ERR max number of clients reached\r\n";
@@ -50,31 +55,37 @@ fn words_of_refusal(protocol: Protocol) -> &'static [u8] {
     }
 }
 
-/// Hosts remembered to speak memcached's binary protocol; further ones are not logged.
-const BINARY_HOSTS_MAX: usize = 1024;
-
 /// A listener that a worker accepts from.
 #[derive(Debug)]
 pub struct Accepting {
-    /// Index of the pool its clients belong to.
-    pub pool: u32,
+    /// Never that of another listener; publications say where it leads.
+    pub listener: u32,
     /// Bound and listening.
     pub socket: Socket,
 }
 
-/// What a pool's listener does with new clients.
-#[derive(Clone, Debug)]
-pub struct Admission {
-    /// Clients of the pool at once, 0 for any number.
-    pub clients_max: u64,
-    /// `SO_KEEPALIVE` on client sockets.
-    pub keepalive: bool,
-    /// Whether every client is announced by a PROXY header.
-    pub proxy_protocol: bool,
-    /// The clients of the pool by address.
-    pub addresses: Arc<Addresses>,
-    /// Decides the wording of refusals.
-    pub protocol: Protocol,
+/// Dropped when what was asked for is done.
+pub struct Receipt(Option<Box<dyn FnOnce() + Send>>);
+
+impl Receipt {
+    /// Calls `told` when it is dropped.
+    pub fn new(told: impl FnOnce() + Send + 'static) -> Receipt {
+        Receipt(Some(Box::new(told)))
+    }
+}
+
+impl Drop for Receipt {
+    fn drop(&mut self) {
+        if let Some(told) = self.0.take() {
+            told();
+        }
+    }
+}
+
+impl std::fmt::Debug for Receipt {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Receipt").finish_non_exhaustive()
+    }
 }
 
 /// What another thread may send to a worker.
@@ -82,8 +93,8 @@ pub struct Admission {
 pub enum Message {
     /// A client accepted by a sibling for this worker to serve.
     Client {
-        /// Index of its pool.
-        pool: u32,
+        /// What it came through; it is counted there already.
+        gate: Arc<Gate>,
         /// Where it comes from.
         peer: Option<SocketAddr>,
         /// Its place among the clients of its address.
@@ -92,7 +103,23 @@ pub enum Message {
         stream: Stream,
     },
     /// What a sibling learned about a server.
-    Sibling(Event),
+    Sibling {
+        /// The pool that it is about, as the sibling knows it.
+        pool: Arc<Pool>,
+        /// What happened.
+        event: Event,
+    },
+    /// Serve this from now on. Sent to every worker before any listener that leads to a new pool.
+    Publish(Publication),
+    /// Accept from one more listener.
+    Listen(Accepting),
+    /// Accept who waits at a listener, then close it.
+    Unlisten {
+        /// Its number.
+        listener: u32,
+        /// Dropped once it is closed.
+        receipt: Receipt,
+    },
     /// The addresses of a server's host.
     Resolved(Resolved),
     /// Show that this worker is not stuck, by adding one.
@@ -104,92 +131,12 @@ pub enum Message {
     },
 }
 
-/// What the workers of a process share.
-#[derive(Debug)]
-pub struct Shared {
-    /// One for each worker; set once all exist.
-    mailboxes: OnceLock<Vec<Mailbox<Message>>>,
-    /// Clients that each worker serves or is about to.
-    clients: Vec<AtomicU64>,
-    /// Clients of each pool.
-    pool_clients: Vec<AtomicU64>,
-    admissions: Vec<Admission>,
-    /// Clients of the process at once: what open files allow.
-    clients_max: u64,
-    /// A client was refused since the last look.
-    refused: AtomicBool,
-    /// Hosts whose clients were told of in the log to speak memcached's binary protocol.
-    binary: Mutex<HashSet<Option<IpAddr>>>,
-}
-
-impl Shared {
-    /// For `workers` workers; one admission for each pool.
-    #[must_use]
-    pub fn new(workers: usize, admissions: Vec<Admission>, clients_max: u64) -> Arc<Shared> {
-        let zeroes = |n| std::iter::repeat_with(AtomicU64::default).take(n).collect();
-        Arc::new(Shared {
-            mailboxes: OnceLock::new(),
-            clients: zeroes(workers),
-            pool_clients: zeroes(admissions.len()),
-            admissions,
-            clients_max,
-            refused: AtomicBool::new(false),
-            binary: Mutex::default(),
-        })
-    }
-
-    /// Whether an event has to be logged: all but the binary protocol from a host known for it, which tries again and
-    /// again.
-    fn is_news(&self, event: &Event) -> bool {
-        let Event::BinaryProtocol { peer, .. } = event else { return true };
-        let Ok(mut hosts) = self.binary.lock() else { return true };
-        hosts.len() < BINARY_HOSTS_MAX && hosts.insert(peer.map(|peer| peer.ip()))
-    }
-
-    /// Clients that worker `worker` serves.
-    #[must_use]
-    pub fn clients_of(&self, worker: usize) -> u64 {
-        self.clients[worker].load(Ordering::Relaxed)
-    }
-
-    /// The worker with the fewest clients; `me` among equals.
-    fn least_loaded(&self, me: usize) -> usize {
-        let load = |worker: &usize| (self.clients_of(*worker), *worker != me);
-        (0..self.clients.len()).min_by_key(load).unwrap_or(me)
-    }
-
-    /// Whether one more client of `pool` fits; counts it if so.
-    fn admit(&self, pool: u32, worker: usize) -> bool {
-        let total: u64 = (0..self.clients.len()).map(|worker| self.clients_of(worker)).sum();
-        let of_pool = &self.pool_clients[pool as usize];
-        let pool_max = self.admissions[pool as usize].clients_max;
-        let fits = total < self.clients_max
-            && (pool_max == 0 || of_pool.load(Ordering::Relaxed) < pool_max);
-        if fits {
-            of_pool.fetch_add(1, Ordering::Relaxed);
-            self.clients[worker].fetch_add(1, Ordering::Relaxed);
-        } else if !self.refused.swap(true, Ordering::Relaxed) {
-            log::warn!("max number of clients reached ({total} connected), refusing new ones");
-        }
-        fits
-    }
-
-    /// `n` clients of `pool` left worker `worker`.
-    fn dismiss(&self, pool: usize, worker: usize, n: u64) {
-        self.pool_clients[pool].fetch_sub(n, Ordering::Relaxed);
-        self.clients[worker].fetch_sub(n, Ordering::Relaxed);
-        self.refused.store(false, Ordering::Relaxed);
-    }
-}
-
 /// Everything one worker is made of.
 pub struct WorkerSpec {
     /// Which of its siblings it is.
     pub index: usize,
-    /// What it serves.
-    pub topology: Arc<Topology>,
-    /// Where it counts.
-    pub counts: Arc<Counts>,
+    /// What it serves at first.
+    pub publication: Publication,
     /// What it shares with its siblings.
     pub shared: Arc<Shared>,
     /// The text of INFO.
@@ -198,8 +145,6 @@ pub struct WorkerSpec {
     pub resolve: Arc<dyn Resolve>,
     /// The clock of the process.
     pub clock: Clock,
-    /// What it accepts from.
-    pub listeners: Vec<Accepting>,
     /// Seed of its random choices.
     pub seed: u64,
 }
@@ -231,8 +176,7 @@ impl Worker {
         shared: &Shared,
         ended: &(impl Fn(usize, Option<String>) + Clone + Send + 'static),
     ) -> io::Result<Vec<Mailbox<Message>>> {
-        let mailboxes = workers.iter().map(|worker| worker.reactor.mailbox()).collect();
-        let _ = shared.mailboxes.set(mailboxes);
+        shared.introduce(workers.iter().map(|worker| worker.reactor.mailbox()).collect());
         let start = |worker: Worker| {
             let ended = ended.clone();
             let index = worker.core.index;
@@ -262,8 +206,6 @@ impl Worker {
 struct WorkerCore {
     index: usize,
     engine: Engine,
-    topology: Arc<Topology>,
-    counts: Arc<Counts>,
     shared: Arc<Shared>,
     dialer: Dialer,
     ops: Ops,
@@ -272,10 +214,11 @@ struct WorkerCore {
     newcomers: Newcomers,
     /// The places of clients whose number by address is limited.
     places: HashMap<Slot, Place>,
-    /// Clients of each pool that this worker has been given and has not reported gone.
-    admitted: Vec<u64>,
-    /// Pools this worker accepts for.
+    attendance: Attendance,
+    /// Listeners this worker accepts from.
     accepting: Vec<u32>,
+    /// Of listeners that are closed by the end of the turn.
+    receipts: Vec<Receipt>,
     draining_until_us: Option<u64>,
     clock: Clock,
 }
@@ -284,30 +227,41 @@ impl WorkerCore {
     fn new(spec: WorkerSpec, mailbox: Mailbox<Message>) -> WorkerCore {
         let identity = Identity {
             worker: spec.index as u32,
-            workers: spec.shared.clients.len() as u32,
+            workers: spec.shared.workers() as u32,
             seed: spec.seed,
         };
-        let mut engine = Engine::new(identity, spec.environment);
-        engine.publish(&spec.topology, &spec.counts, now(spec.clock.now()));
-        let mut ops = Ops::default();
-        let accepting = spec.listeners.iter().map(|listener| listener.pool).collect();
-        ops.listen
-            .extend(spec.listeners.into_iter().map(|listener| (listener.pool, listener.socket)));
-        WorkerCore {
+        let mut core = WorkerCore {
             index: spec.index,
-            engine,
-            admitted: vec![0; spec.topology.pools.len()],
-            dialer: Dialer::new(&spec.topology, spec.resolve, mailbox),
-            topology: spec.topology,
-            counts: spec.counts,
+            engine: Engine::new(identity, spec.environment),
+            dialer: Dialer::new(spec.resolve, mailbox),
             shared: spec.shared,
-            ops,
+            ops: Ops::default(),
             events: Vec::new(),
             newcomers: Newcomers::default(),
             places: HashMap::new(),
-            accepting,
+            attendance: Attendance::default(),
+            accepting: Vec::new(),
+            receipts: Vec::new(),
             draining_until_us: None,
             clock: spec.clock,
+        };
+        core.follow(&spec.publication, spec.clock.now());
+        core
+    }
+
+    /// Serves what was published.
+    fn follow(&mut self, publication: &Publication, at: Now) {
+        // What is not told yet is about the topology before.
+        self.publish_events();
+        self.dialer.forget_order();
+        self.engine.publish(&publication.topology, &publication.counts, now(at));
+        self.attendance.follow(publication);
+    }
+
+    fn listen(&mut self, Accepting { listener, socket }: Accepting) {
+        if self.draining_until_us.is_none() {
+            self.accepting.push(listener);
+            self.ops.listen.push((listener, socket));
         }
     }
 
@@ -328,11 +282,15 @@ impl WorkerCore {
                 self.ops.close.push((slot, close));
             }
         }
-        for (slot, pool, server) in actions.connect.drain(..) {
-            if let Some(targets) = self.dialer.dial(slot, pool, server) {
+        let mut connect = std::mem::take(&mut actions.connect);
+        for (slot, pool, server) in connect.drain(..) {
+            let Some(pool) = self.engine.pool(pool) else { continue };
+            let server = &pool.servers[server as usize].address;
+            if let Some(targets) = self.dialer.dial(slot, server) {
                 self.ops.connect.push((slot, targets));
             }
         }
+        self.engine.actions().connect = connect;
     }
 
     /// Tells the siblings and the log what happened.
@@ -340,32 +298,52 @@ impl WorkerCore {
         let mut events = std::mem::take(&mut self.events);
         self.engine.take_events(&mut events);
         for event in &events {
+            let Some((index, pool)) = self.pool_of(event) else { continue };
             if self.shared.is_news(event) {
-                report::log(event, &self.topology);
+                report::log(event, index, pool);
             }
             if event.concerns_siblings() {
-                let siblings = self.shared.mailboxes.get().into_iter().flatten().enumerate();
-                for (_, mailbox) in siblings.filter(|(i, _)| *i != self.index) {
-                    mailbox.send(Message::Sibling(event.clone()));
+                let siblings = (0..self.shared.workers()).filter(|worker| *worker != self.index);
+                for mailbox in siblings.filter_map(|worker| self.shared.mailbox(worker)) {
+                    let pool = Arc::clone(pool);
+                    mailbox.send(Message::Sibling { pool, event: event.clone() });
                 }
             }
         }
         self.events = events;
     }
 
+    fn pool_of(&self, event: &Event) -> Option<(u32, &Arc<Pool>)> {
+        let index = event.pool();
+        Some((index, self.engine.pool(index)?))
+    }
+
     /// Gives back the places of clients that have gone.
     fn count_departures(&mut self) {
-        let admitted: u64 = self.admitted.iter().sum();
-        if admitted == self.engine.clients() as u64 {
-            return;
-        }
-        for (pool, admitted) in self.admitted.iter_mut().enumerate() {
-            let left = *admitted - self.counts.pools[pool].client_connections.value();
-            if left > 0 {
-                *admitted -= left;
-                self.shared.dismiss(pool, self.index, left);
-            }
-        }
+        let (shared, index) = (&self.shared, self.index);
+        let clients = self.engine.clients() as u64;
+        self.attendance.count_departures(clients, |gate, n| shared.dismiss(gate, index, n));
+    }
+
+    fn pool_name(&self, pool: u32) -> &str {
+        self.engine.pool(pool).map_or("", |pool| &pool.name)
+    }
+
+    /// A client that a sibling accepted.
+    fn take_over(
+        &mut self,
+        gate: &Gate,
+        peer: Option<SocketAddr>,
+        place: Option<Place>,
+        stream: Stream,
+        at: Now,
+    ) {
+        let Some(pool) = self.attendance.index_of(gate.number()) else {
+            // Its pool is gone since, and so is the client.
+            return self.shared.dismiss(gate, self.index, 1);
+        };
+        let slot = self.adopt(pool, peer, place, at);
+        self.ops.attach.push((slot, stream));
     }
 
     fn adopt(
@@ -375,16 +353,16 @@ impl WorkerCore {
         place: Option<Place>,
         at: Now,
     ) -> Slot {
-        self.admitted[pool as usize] += 1;
+        self.attendance.admit(pool);
         let slot = self.engine.accept(pool, peer);
         self.places.extend(place.map(|place| (slot, place)));
-        let admission = &self.shared.admissions[pool as usize];
-        let pool = &self.topology.pools[pool as usize];
-        if admission.proxy_protocol {
-            let (pool, addresses) = (Arc::clone(pool), Arc::clone(&admission.addresses));
-            self.newcomers.expect(slot, Newcomer { pool, addresses, sender: peer }, at);
-        } else {
-            report::accepted(peer, &pool.name, None);
+        let gate = self.attendance.gate(pool);
+        match self.engine.pool(pool) {
+            Some(pool) if gate.admission().proxy_protocol => {
+                let (pool, addresses) = (Arc::clone(pool), Arc::clone(gate.addresses()));
+                self.newcomers.expect(slot, Newcomer { pool, addresses, sender: peer }, at);
+            }
+            _ => report::accepted(peer, self.pool_name(pool), None),
         }
         slot
     }
@@ -393,9 +371,11 @@ impl WorkerCore {
 impl Core for WorkerCore {
     type Message = Message;
 
-    fn accepted(&mut self, pool: u32, stream: Stream, peer: Peer, at: Now) -> Verdict {
+    fn accepted(&mut self, listener: u32, stream: Stream, peer: Peer, at: Now) -> Verdict {
+        let Some((pool, gate)) = self.attendance.door(listener) else { return Verdict::Gone };
+        let gate = Arc::clone(gate);
         let target = self.shared.least_loaded(self.index);
-        let admission = &self.shared.admissions[pool as usize];
+        let admission = gate.admission();
         let refuse = |stream| Verdict::Refuse(words_of_refusal(admission.protocol), stream);
         let peer = match peer {
             Peer::Tcp(address) => Some(addresses::canonical(address)),
@@ -403,30 +383,29 @@ impl Core for WorkerCore {
         };
         // Behind a load balancer the address is known with the header only.
         let own = peer.filter(|_| !admission.proxy_protocol);
-        let Ok(place) = own.map(|peer| admission.addresses.admit(peer.ip())).transpose() else {
-            let name = &self.topology.pools[pool as usize].name;
-            report::refused(peer, name, admission.addresses.max());
+        let Ok(place) = own.map(|peer| gate.addresses().admit(peer.ip())).transpose() else {
+            report::refused(peer, self.pool_name(pool), gate.addresses().max());
             return refuse(stream);
         };
         let place = place.flatten();
-        if !self.shared.admit(pool, target) {
+        if !self.shared.admit(&gate, target) {
             return refuse(stream);
         }
         if admission.keepalive {
             // Fails only where the client is gone already, which reading will find out.
             let _ = stream.keepalive();
         }
-        match self.shared.mailboxes.get() {
-            Some(mailboxes) if target != self.index => {
-                mailboxes[target].send(Message::Client { pool, peer, place, stream });
+        match self.shared.mailbox(target) {
+            Some(mailbox) if target != self.index => {
+                mailbox.send(Message::Client { gate, peer, place, stream });
                 Verdict::Gone
             }
             _ => Verdict::Keep(self.adopt(pool, peer, place, at), stream),
         }
     }
 
-    fn accept_failed(&mut self, pool: u32, errno: Errno) {
-        let name = &self.topology.pools[pool as usize].name;
+    fn accept_failed(&mut self, listener: u32, errno: Errno) {
+        let name = self.attendance.door(listener).map_or("", |(pool, _)| self.pool_name(pool));
         log::warn!("accept in pool '{name}' failed: {}", fault::text(errno));
     }
 
@@ -464,11 +443,19 @@ impl Core for WorkerCore {
 
     fn message(&mut self, message: Message, at: Now) {
         match message {
-            Message::Client { pool, peer, place, stream } => {
-                let slot = self.adopt(pool, peer, place, at);
-                self.ops.attach.push((slot, stream));
+            Message::Client { gate, peer, place, stream } => {
+                self.take_over(&gate, peer, place, stream, at);
             }
-            Message::Sibling(event) => self.engine.heed(&event, now(at)),
+            Message::Sibling { pool, event } => self.engine.heed_from(&pool, &event, now(at)),
+            Message::Publish(publication) => self.follow(&publication, at),
+            Message::Listen(accepting) => self.listen(accepting),
+            Message::Unlisten { listener, receipt } => {
+                if let Some(at) = self.accepting.iter().position(|known| *known == listener) {
+                    self.accepting.swap_remove(at);
+                    self.ops.unlisten.push(listener);
+                }
+                self.receipts.push(receipt);
+            }
             Message::Resolved(resolved) => {
                 let slot = resolved.slot;
                 match self.dialer.resolved(resolved) {
@@ -495,6 +482,7 @@ impl Core for WorkerCore {
         self.engine.turn(now(at));
         self.publish_events();
         self.count_departures();
+        self.receipts.clear();
     }
 
     fn end_phase(&mut self) {

@@ -3,40 +3,38 @@
 use std::net::SocketAddr;
 
 use engine::Event;
-use engine::topology::{Pool, Topology};
+use engine::topology::Pool;
 use proto::resp::Reason;
 
 /// What an operator should know about a client that begins as a load balancer does.
 const HINT: &str = "; if this is the PROXY header of a load balancer, see 'proxy_protocol'";
 
-/// Logs one event.
-pub(super) fn log(event: &Event, topology: &Topology) {
-    let pool_at = |pool: u32| &*topology.pools[pool as usize];
+/// Logs one event of `pool`, which has this index.
+pub(super) fn log(event: &Event, index: u32, pool: &Pool) {
+    let name = &pool.name;
     match *event {
         Event::Failed { .. } | Event::Replied { .. } => {}
-        Event::Ejected { pool, server, .. }
-        | Event::Trial { pool, server, .. }
-        | Event::StillDown { pool, server, .. }
-        | Event::EjectionPrevented { pool, server }
-        | Event::Readmitted { pool, server } => {
-            log_standing(event, pool, pool_at(pool), server);
+        Event::Ejected { server, .. }
+        | Event::Trial { server, .. }
+        | Event::StillDown { server, .. }
+        | Event::EjectionPrevented { server, .. }
+        | Event::Readmitted { server, .. } => {
+            log_standing(event, index, pool, server);
         }
-        Event::Restored { pool, servers } => {
-            log::warn!("update pool {pool} '{}' to add {servers} servers", pool_at(pool).name);
+        Event::Restored { servers, .. } => {
+            log::warn!("update pool {index} '{name}' to add {servers} servers");
         }
-        Event::LinkBroken { pool, server, text, requests } => {
-            let p = pool_at(pool);
-            let (name, server) = (&p.name, server_at(p, server));
+        Event::LinkBroken { server, text, requests, .. } => {
+            let server = server_at(pool, server);
             log::warn!("close s '{server}' in pool '{name}', {requests} requests failed: {text}");
         }
-        Event::HandshakeRefused { pool, server, step, reply } => {
-            let p = pool_at(pool);
-            let (name, server) = (&p.name, server_at(p, server));
+        Event::HandshakeRefused { server, step, reply, .. } => {
+            let server = server_at(pool, server);
             let reply = reply.as_str().trim_start_matches('-');
             let fix = match step {
                 "SELECT" => format!(
                     "check redis_db: {} against the server's number of databases",
-                    p.redis_db
+                    pool.redis_db
                 ),
                 _ => "check redis_auth against the server's password".into(),
             };
@@ -44,20 +42,18 @@ pub(super) fn log(event: &Event, topology: &Topology) {
                 "{step} failed on {name} | {server}: {reply}; nothing is sent to this server, {fix}"
             );
         }
-        Event::PasswordNotNeeded { pool, server } => {
-            let p = pool_at(pool);
-            let (name, server) = (&p.name, server_at(p, server));
+        Event::PasswordNotNeeded { server, .. } => {
+            let server = server_at(pool, server);
             log::warn!("AUTH on {name} | {server}: the server has no password, it is used without");
         }
-        Event::CrossShard { pool, command } => {
-            let name = &pool_at(pool).name;
+        Event::CrossShard { command, .. } => {
             log::warn!(
                 "'{command}' in pool '{name}' has keys on several shards and goes to the shard of the first; \
                  set 'cross_shard: error' to refuse it"
             );
         }
-        Event::UnknownCommand { pool, peer, command } => {
-            let (name, command) = (&pool_at(pool).name, command.as_str());
+        Event::UnknownCommand { peer, command, .. } => {
+            let command = command.as_str();
             // The binary header begins with a blank line.
             let hint = if matches!(command, "PROXY" | "") { HINT } else { "" };
             log::warn!(
@@ -65,24 +61,19 @@ pub(super) fn log(event: &Event, topology: &Topology) {
                 c(peer)
             );
         }
-        Event::Malformed { pool, peer, reason } => {
+        Event::Malformed { peer, reason, .. } => {
             let hint = if reason == Reason::EmptyRequest.text() { HINT } else { "" };
-            log::warn!("close {} in pool '{}': {reason}{hint}", c(peer), pool_at(pool).name);
+            log::warn!("close {} in pool '{name}': {reason}{hint}", c(peer));
         }
-        Event::BinaryProtocol { pool, peer } => {
+        Event::BinaryProtocol { peer, .. } => {
             log::warn!(
-                "close {} in pool '{}': it speaks memcached's binary protocol, which is not served; \
+                "close {} in pool '{name}': it speaks memcached's binary protocol, which is not served; \
                  switch the client to the text protocol",
-                c(peer),
-                pool_at(pool).name
+                c(peer)
             );
         }
-        Event::IncompleteRequest { pool, peer, bytes } => {
-            log::warn!(
-                "eof {} in pool '{}' discarding incomplete req len {bytes}",
-                c(peer),
-                pool_at(pool).name
-            );
+        Event::IncompleteRequest { peer, bytes, .. } => {
+            log::warn!("eof {} in pool '{name}' discarding incomplete req len {bytes}", c(peer));
         }
     }
 }

@@ -349,7 +349,7 @@ fn flags_win_over_the_file_and_the_file_over_defaults() {
 #[test]
 fn the_topology_says_what_the_file_says() {
     let config = load(
-        "global:\n  max_memory: 1000\n  client_output_max: 2k\n  client_requests_max: 5\n  batch_window_us: 50\na:\n  listen: 127.0.0.1:30110\n  redis: true\n  auto_eject_hosts: true\n  server_failure_limit: 3\n  server_retry_timeout: 7\n  servers:\n    - h:2:1\n    - h:1:1\nb:\n  listen: 127.0.0.1:30111\n  servers:\n    - h:1:1\n",
+        "global:\n  drain_timeout: 3000\n  max_memory: 1000\n  client_output_max: 2k\n  client_requests_max: 5\n  batch_window_us: 50\na:\n  listen: 127.0.0.1:30110\n  redis: true\n  auto_eject_hosts: true\n  server_failure_limit: 3\n  server_retry_timeout: 7\n  servers:\n    - h:2:1\n    - h:1:1\nb:\n  listen: 127.0.0.1:30111\n  servers:\n    - h:1:1\n",
     );
     let topology = config.topology(9, 3);
     assert_eq!(topology.epoch, 9);
@@ -358,7 +358,7 @@ fn the_topology_says_what_the_file_says() {
         client_requests_max: 5,
         worker_memory_bytes_max: 334,
         window_us_max: 50,
-        drain_us_max: 10_000_000,
+        drain_us_max: 3_000_000,
     };
     assert_eq!(topology.limits, expected);
     let [a, b] = topology.pools.as_slice() else { panic!("two pools") };

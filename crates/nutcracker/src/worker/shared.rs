@@ -1,0 +1,164 @@
+//! What the workers of a process share: who serves how many clients, and the gates of the pools. Touched when a client
+//! comes or goes, never by a request.
+
+use std::collections::HashSet;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+
+use engine::Event;
+use engine::topology::Protocol;
+use reactor::Mailbox;
+
+use super::{Addresses, Message};
+
+/// Hosts remembered to speak memcached's binary protocol; further ones are not logged.
+const BINARY_HOSTS_MAX: usize = 1024;
+
+/// What a pool does with new clients.
+#[derive(Clone, Copy, Debug)]
+pub struct Admission {
+    /// Clients of the pool at once, 0 for any number.
+    pub clients_max: u64,
+    /// Clients of one address at once, 0 for any number.
+    pub clients_per_address_max: u32,
+    /// `SO_KEEPALIVE` on client sockets.
+    pub keepalive: bool,
+    /// Whether every client is announced by a PROXY header.
+    pub proxy_protocol: bool,
+    /// Decides the wording of refusals.
+    pub protocol: Protocol,
+}
+
+/// A pool as those who accept its clients know it, whatever its index in the topology of the moment.
+#[derive(Debug)]
+pub struct Gate {
+    /// Never that of another pool, not even of a later one with the same name.
+    number: u64,
+    admission: Admission,
+    clients: Arc<AtomicU64>,
+    addresses: Arc<Addresses>,
+}
+
+impl Gate {
+    /// For a new pool; no other gate may have or get `number`.
+    #[must_use]
+    pub fn new(number: u64, admission: Admission) -> Arc<Gate> {
+        let addresses = Addresses::new(admission.clients_per_address_max);
+        Arc::new(Gate { number, admission, clients: Arc::default(), addresses })
+    }
+
+    /// The same pool with other settings; its clients are counted together.
+    #[must_use]
+    pub fn with(&self, admission: Admission) -> Arc<Gate> {
+        self.addresses.set_max(admission.clients_per_address_max);
+        let (clients, addresses) = (Arc::clone(&self.clients), Arc::clone(&self.addresses));
+        Arc::new(Gate { number: self.number, admission, clients, addresses })
+    }
+
+    /// Which pool it is.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    pub(super) fn admission(&self) -> &Admission {
+        &self.admission
+    }
+
+    /// The clients of the pool by address.
+    pub(super) fn addresses(&self) -> &Arc<Addresses> {
+        &self.addresses
+    }
+}
+
+/// What the workers of a process share.
+#[derive(Debug)]
+pub struct Shared {
+    /// One for each worker; set once all exist.
+    mailboxes: OnceLock<Vec<Mailbox<Message>>>,
+    /// Clients that each worker serves or is about to.
+    clients: Vec<AtomicU64>,
+    /// Clients of the process at once: what open files allow.
+    clients_max: AtomicU64,
+    /// A client was refused since the last look.
+    refused: AtomicBool,
+    /// Hosts whose clients were told of in the log to speak memcached's binary protocol.
+    binary: Mutex<HashSet<Option<IpAddr>>>,
+}
+
+impl Shared {
+    /// For `workers` workers.
+    #[must_use]
+    pub fn new(workers: usize, clients_max: u64) -> Arc<Shared> {
+        Arc::new(Shared {
+            mailboxes: OnceLock::new(),
+            clients: std::iter::repeat_with(AtomicU64::default).take(workers).collect(),
+            clients_max: AtomicU64::new(clients_max),
+            refused: AtomicBool::new(false),
+            binary: Mutex::default(),
+        })
+    }
+
+    /// Changes how many clients fit.
+    pub fn limit_clients(&self, clients_max: u64) {
+        self.clients_max.store(clients_max, Ordering::Relaxed);
+    }
+
+    /// Whether an event has to be logged: all but the binary protocol from a host known for it, which tries again and
+    /// again.
+    pub(super) fn is_news(&self, event: &Event) -> bool {
+        let Event::BinaryProtocol { peer, .. } = event else { return true };
+        let Ok(mut hosts) = self.binary.lock() else { return true };
+        hosts.len() < BINARY_HOSTS_MAX && hosts.insert(peer.map(|peer| peer.ip()))
+    }
+
+    /// How many workers there are.
+    pub(super) fn workers(&self) -> usize {
+        self.clients.len()
+    }
+
+    /// Makes the workers known to each other.
+    pub(super) fn introduce(&self, mailboxes: Vec<Mailbox<Message>>) {
+        let _ = self.mailboxes.set(mailboxes);
+    }
+
+    /// The mailbox of a worker; none before all are introduced.
+    pub(super) fn mailbox(&self, worker: usize) -> Option<&Mailbox<Message>> {
+        self.mailboxes.get()?.get(worker)
+    }
+
+    /// Clients that worker `worker` serves.
+    #[must_use]
+    pub fn clients_of(&self, worker: usize) -> u64 {
+        self.clients[worker].load(Ordering::Relaxed)
+    }
+
+    /// The worker with the fewest clients; `me` among equals.
+    pub(super) fn least_loaded(&self, me: usize) -> usize {
+        let load = |worker: &usize| (self.clients_of(*worker), *worker != me);
+        (0..self.clients.len()).min_by_key(load).unwrap_or(me)
+    }
+
+    /// Whether one more client fits through `gate`; counts it as one of `worker` if so.
+    pub(super) fn admit(&self, gate: &Gate, worker: usize) -> bool {
+        let total: u64 = (0..self.clients.len()).map(|worker| self.clients_of(worker)).sum();
+        let pool_max = gate.admission.clients_max;
+        let fits = total < self.clients_max.load(Ordering::Relaxed)
+            && (pool_max == 0 || gate.clients.load(Ordering::Relaxed) < pool_max);
+        if fits {
+            gate.clients.fetch_add(1, Ordering::Relaxed);
+            self.clients[worker].fetch_add(1, Ordering::Relaxed);
+        } else if !self.refused.swap(true, Ordering::Relaxed) {
+            log::warn!("max number of clients reached ({total} connected), refusing new ones");
+        }
+        fits
+    }
+
+    /// `n` clients that came through `gate` left worker `worker`.
+    pub(super) fn dismiss(&self, gate: &Gate, worker: usize, n: u64) {
+        gate.clients.fetch_sub(n, Ordering::Relaxed);
+        self.clients[worker].fetch_sub(n, Ordering::Relaxed);
+        self.refused.store(false, Ordering::Relaxed);
+    }
+}
