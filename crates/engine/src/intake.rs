@@ -140,6 +140,7 @@ impl Engine {
             // `redis-cli --pipe` sends a blank line before its last command; where a first request should be, it is
             // no Redis client that speaks.
             Odd::Blank(len) if self.clients[c as usize].session.greeted => return len,
+            Odd::Skip(len) => return len,
             Odd::Blank(_) => {
                 self.refuse(c, Malformed { offset: 0, reason: Reason::EmptyRequest });
             }

@@ -650,7 +650,7 @@ impl Link {
 
     /// Whether it is established and owes nothing.
     pub(crate) fn is_idle(&self) -> bool {
-        matches!(self.phase, Phase::Ready) && self.fifo.is_empty()
+        matches!(self.phase, Phase::Ready) && self.fifo.is_empty() && self.silent.is_empty()
     }
 
     /// Whether nobody waits for anything that was sent, or is to be sent, over it.

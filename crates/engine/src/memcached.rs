@@ -48,12 +48,12 @@ impl Engine {
             }
             Policy::SingleShard { key } | Policy::Split { keys: key } => {
                 let shard = self.shard_of_key(c, request.bytes(), parsed, args, key);
-                self.forward_memcached(c, shard, request, parsed, now);
+                self.forward_memcached(c, shard, request, parsed, args, now);
             }
             Policy::Keyless => {
                 let pool = self.clients[c as usize].pool;
                 let shard = self.pools[pool as usize].sharder.keyless_shard(|| self.random.next());
-                self.forward_memcached(c, shard as u32, request, parsed, now);
+                self.forward_memcached(c, shard as u32, request, parsed, args, now);
             }
         }
     }
@@ -134,13 +134,14 @@ impl Engine {
         shard: u32,
         request: Message<'_>,
         parsed: &Request,
+        args: &[Span],
         now: Now,
     ) {
         let client = &self.clients[c as usize];
         let (pool, affinity) = (client.pool, client.affinity);
         if parsed.command.is_read && self.is_missed(pool, shard, now) {
-            request.discard(&mut self.buffers);
-            return self.answer_memcached_miss(c, parsed);
+            self.answer_memcached_miss(c, request.bytes(), parsed, args);
+            return request.discard(&mut self.buffers);
         }
         let l = match self.link_for(pool, shard, affinity, now) {
             Ok(l) => l,
@@ -175,12 +176,16 @@ impl Engine {
     }
 
     /// Answers a read as if its key did not exist.
-    fn answer_memcached_miss(&mut self, c: u32, parsed: &Request) {
-        match parsed.command.policy {
-            Policy::Split { .. } => self.answer(c, reply::END),
-            _ if parsed.silence == Silence::None => self.answer(c, reply::META_MISS),
-            _ => {}
+    fn answer_memcached_miss(&mut self, c: u32, bytes: &[u8], parsed: &Request, args: &[Span]) {
+        let pool = self.clients[c as usize].pool;
+        self.pools[pool as usize].counts.missed.add(1);
+        let mut out = std::mem::take(&mut self.scratch.reply);
+        out.clear();
+        parsed.command.write_miss(bytes, args, &mut out);
+        if parsed.silence == Silence::None || !parsed.command.is_suppressed(&out) {
+            self.answer(c, &out);
         }
+        self.scratch.reply = out;
     }
 
     /// Appends a request with one word of it blanked out.

@@ -40,8 +40,6 @@ pub(crate) const STATS_REFUSED: &[u8] =
 pub(crate) const MEMCACHED_OK: &[u8] = b"OK\r\n";
 /// memcached: the end of a list of values or statistics.
 pub(crate) const END: &[u8] = b"END\r\n";
-/// memcached: a meta command found nothing.
-pub(crate) const META_MISS: &[u8] = b"EN\r\n";
 /// memcached: the answer to `mn`.
 pub(crate) const META_NO_OP: &[u8] = b"MN\r\n";
 

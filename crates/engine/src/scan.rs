@@ -37,6 +37,8 @@ pub(crate) enum Odd {
     Inline(usize),
     /// A blank line.
     Blank(usize),
+    /// Blanks ahead of a memcached request.
+    Skip(usize),
     /// No RESP.
     Resp(Malformed),
     /// A memcached request that is not forwarded: length of what was received of it, bytes to discard after that, and
@@ -74,6 +76,7 @@ impl RequestScanner {
                     Scan::Complete(len, Kind::Memcached(request))
                 }
                 memcached::Scan::Incomplete => Scan::Incomplete,
+                memcached::Scan::Blank(len) => Scan::Odd(Odd::Skip(len)),
                 memcached::Scan::Refused { len, swallow, refusal, is_silent } => {
                     Scan::Odd(Odd::Refused { len, swallow, refusal, is_silent })
                 }

@@ -9,9 +9,9 @@ use nutcracker::cli::Options;
 use nutcracker::config;
 use nutcracker::stats::catalogue::{self, Kind, Metric};
 use nutcracker::stats::metrics::{Family, families};
-use proto::Span;
 use proto::resp::command::{self, Command, Merge, Policy, Unsupported};
 use proto::resp::{RequestScanner, Scan, encode};
+use proto::{Span, memcached};
 
 #[path = "docs/failures.rs"]
 mod failures;
@@ -129,7 +129,34 @@ fn commands() -> String {
         command::all().len(),
         "the last group no longer ends the table: correct GROUPS"
     );
+    memcached_commands(&mut out);
     out
+}
+
+/// The part about memcached: one table, in the order of the rows.
+fn memcached_commands(out: &mut String) {
+    use memcached::{Local, Policy};
+    out.push_str(include_str!("docs/memcached_introduction.md"));
+    out.push_str("| command | words that follow | served | since | 0.5 |\n|---|---|---|---|---|\n");
+    for row in memcached::command::all() {
+        let served = match row.policy {
+            Policy::SingleShard { .. } => "forwarded",
+            Policy::Split { .. } => "split by key",
+            Policy::Keyless => "forwarded to one server",
+            Policy::AllShards => "sent to every server",
+            Policy::Local(Local::Stats) => "answered by the proxy, about itself",
+            Policy::Local(Local::Verbosity) => "answered by the proxy, without effect",
+            Policy::Local(Local::Quit | Local::NoOp) => "answered by the proxy",
+            Policy::Unsupported => "not served",
+        };
+        let arguments = match row.arguments {
+            "" => String::new(),
+            words => format!("`{words}`"),
+        };
+        let known = if row.known_to_0_5 { "yes" } else { "" };
+        let _ =
+            writeln!(out, "| `{}` | {arguments} | {served} | {} | {known} |", row.name, row.since);
+    }
 }
 
 /// A container is described by its subcommands, unless it does something by itself.

@@ -1,5 +1,5 @@
-//! The list of intended differences, `testdata/wire/redis_differences.json`: for a row of the vectors, the decision
-//! that makes it different and what we do instead.
+//! The lists of intended differences, `testdata/wire/*_differences.json`: for a row of the vectors, the decision that makes
+//! it different and what we do instead.
 
 use std::collections::BTreeMap;
 
@@ -18,9 +18,9 @@ pub(super) struct Allowed {
 }
 
 impl Allowed {
-    /// Reads one section of the list.
-    pub(super) fn read(section: &'static str) -> Allowed {
-        let list = vectors("redis_differences.json");
+    /// Reads one section of the list of a protocol, `redis` or `memcached`.
+    pub(super) fn read(protocol: &str, section: &'static str) -> Allowed {
+        let list = vectors(&format!("{protocol}_differences.json"));
         let entries = list[section].as_array().unwrap_or_else(|| panic!("no list {section}"));
         let mut rows = BTreeMap::new();
         for entry in entries {

@@ -5,6 +5,7 @@
 
 mod allowed;
 mod arity;
+mod memcached;
 mod placement;
 mod replies;
 mod requests;

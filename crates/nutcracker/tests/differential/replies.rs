@@ -58,7 +58,7 @@ fn replies_differ_from_0_5_only_where_decided() {
     let (our_server, our_answer) = scripted_server();
     let (their_server, their_answer) = scripted_server();
     let pair = Pair::on_fakes(&reference, [&our_server, &their_server], Some(250));
-    let mut allowed = Allowed::read("replies");
+    let mut allowed = Allowed::read("redis", "replies");
     for row in vectors("responses.json")["redis"].as_array().expect("rows") {
         let sent = latin1(&row["server_sends"]).expect("bytes");
         for answer in [&our_answer, &their_answer] {

@@ -77,7 +77,7 @@ fn requests_differ_from_0_5_only_where_decided() {
     let Some(reference) = reference() else { return };
     let fakes = [recorded_server(), recorded_server()];
     let pair = Pair::on_fakes(&reference, [&fakes[0], &fakes[1]], None);
-    let mut allowed = Allowed::read("requests");
+    let mut allowed = Allowed::read("redis", "requests");
     for row in vectors("redis_requests.json")["cases"].as_array().expect("rows") {
         let name = row["name"].as_str().expect("a name");
         // Rows without an input describe keys at the limit of 0.5, which follow below.

@@ -29,6 +29,12 @@ pub fn fuzz_request(bytes: &[u8]) {
 
 /// Bytes used up by the request at the front of `bytes`; 0 if there is none.
 fn one_request(bytes: &[u8]) -> usize {
+    let blanks = bytes.iter().take_while(|byte| **byte == b' ').count();
+    if blanks > 0 {
+        let scan = RequestScanner::default().scan(bytes, &mut Vec::new());
+        assert_eq!(scan, Scan::Blank(blanks));
+        return blanks;
+    }
     let mut args = Vec::new();
     let whole = RequestScanner::new(ITEM_BYTES_MAX).scan(bytes, &mut args);
     for step in [1, 2, 7, 64] {
@@ -58,7 +64,7 @@ fn one_request(bytes: &[u8]) -> usize {
             assert!(reply.len() > 24);
             0
         }
-        Scan::Incomplete => 0,
+        Scan::Blank(_) | Scan::Incomplete => 0,
     }
 }
 
@@ -90,6 +96,7 @@ fn use_request(bytes: &[u8], args: &[Span], request: Request) {
     let blank_free = words.split(|byte| *byte == b' ').filter(|word| !word.is_empty());
     assert!(blank_free.eq(args.iter().map(|arg| arg.of(bytes))));
     assert!(request.command.accepts(args.len()));
+    assert_eq!(args.first().map(|word| word.start), Some(0));
     if value.is_empty() {
         assert_eq!(request.data, 0);
     } else {

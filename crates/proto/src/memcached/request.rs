@@ -11,6 +11,10 @@ use crate::Span;
 pub enum Scan {
     /// The beginning of a request; more bytes are needed.
     Incomplete,
+    /// So many blanks where a request should begin, to be skipped. They never reach a server:
+    /// memcached from 1.6.40 on takes a line that begins with one for no command, and the value
+    /// behind it for commands.
+    Blank(usize),
     /// A whole request: its line and, for a storage command, the value with its CR LF.
     Complete {
         /// Its bytes.
@@ -36,10 +40,6 @@ pub enum Scan {
 }
 
 /// A request that may be served.
-///
-/// Blanks ahead of the first word are part of the line, and not every server takes them: memcached
-/// from 1.6.40 on would take such a line for no command and its value for commands. What is sent has
-/// to begin at `args[0].start`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Request {
     /// The row of its first word.
@@ -125,6 +125,7 @@ impl RequestScanner {
         match bytes.first() {
             None => return Scan::Incomplete,
             Some(first) if binary::is_magic(*first) => return Scan::Binary,
+            Some(b' ') => return blanks(bytes),
             Some(_) => {}
         }
         match self.line(bytes, args) {
@@ -160,7 +161,8 @@ impl RequestScanner {
     fn long_line(&mut self, bytes: &[u8], args: &mut Vec<Span>) -> Result<(), Scan> {
         let too_long = |at| Scan::Malformed(Malformed::at(at, Reason::LineTooLong));
         let command = args.first().and_then(|word| command::find(word.of(bytes)));
-        let Some(Policy::Split { keys }) = command.map(|row| row.policy) else {
+        // The only lines that memcached reads at any length, which are `get` and `gets`.
+        let Some(Policy::Split { keys: keys @ 1 }) = command.map(|row| row.policy) else {
             return Err(too_long(LINE_BYTES_MAX));
         };
         let window = bytes.get(..KEYS_LINE_BYTES_MAX).unwrap_or(bytes);
@@ -263,6 +265,12 @@ impl RequestScanner {
             Verdict::Malformed(malformed) => Scan::Malformed(malformed),
         }
     }
+}
+
+#[cold]
+fn blanks(bytes: &[u8]) -> Scan {
+    let len = bytes.iter().position(|byte| *byte != b' ');
+    Scan::Blank(len.unwrap_or(bytes.len()))
 }
 
 /// Number of bytes at the front of `bytes` that belong to a word: above the blank, and not 0x7f.

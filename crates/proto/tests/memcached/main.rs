@@ -63,6 +63,14 @@ impl Outcome {
     }
 }
 
+/// `bytes` without the blanks ahead of a request, which are skipped.
+fn after_blanks(bytes: &[u8]) -> &[u8] {
+    match Outcome::of(bytes).scan {
+        Scan::Blank(len) => &bytes[len..],
+        _ => bytes,
+    }
+}
+
 /// Asserts that `bytes` scan alike whole, byte by byte, and at every split, and says how.
 fn scan_every_way(bytes: &[u8]) -> Outcome {
     let whole = Outcome::of(bytes);

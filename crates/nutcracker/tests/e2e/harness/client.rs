@@ -229,6 +229,17 @@ impl Client {
         Ok(all)
     }
 
+    /// Reads `length` bytes, or fewer when no more come.
+    pub(crate) fn read_up_to(&mut self, length: usize) -> Vec<u8> {
+        let deadline = Instant::now() + PATIENCE;
+        while self.pending().len() < length {
+            if !matches!(self.fill(deadline), Ok(count) if count > 0) {
+                break;
+            }
+        }
+        self.take(length.min(self.pending().len()))
+    }
+
     /// Sends a request of the memcached protocol and compares its reply.
     #[track_caller]
     pub(crate) fn ask(&mut self, request: impl AsRef<[u8]>, reply: impl AsRef<[u8]>) {

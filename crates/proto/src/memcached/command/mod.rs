@@ -3,6 +3,7 @@
 
 mod answers;
 mod lookup;
+mod miss;
 mod quiet;
 mod table;
 
