@@ -6,6 +6,7 @@ mod cross_shard;
 mod ejection;
 mod fragments;
 mod local_commands;
+mod memcached;
 mod on_eject;
 mod pressure;
 mod probing;
