@@ -23,7 +23,8 @@ fn ejecting(servers: &[RealServer], limit: u32, retry_ms: u32) -> String {
 /// What happens to a key of the second server, which is killed before `start` starts another proxy: the answers to ten
 /// sets, and where the key lives then and after the server has come back.
 fn outage(start: impl Fn(&[RealServer]) -> Proxy, servers: &mut [RealServer]) -> Vec<String> {
-    let mut client = start(servers).client();
+    let before = start(servers);
+    let mut client = before.client();
     let key = (0..200).map(|n| format!("key{n}")).find(|key| {
         assert_eq!(try_set(&mut client, key), "STORED");
         is_on(&servers[1], key)
