@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
@@ -290,12 +291,7 @@ fn expect_a_limit(mut clients: Vec<Client>, full: impl Fn() -> Client, other: im
     }
     other().expect_usable();
     drop(clients.pop());
-    let ping = b"*1\r\n$4\r\nPING\r\n";
-    let again = eventually("a place is free again", || {
-        let mut client = full();
-        client.try_send(ping).ok()?;
-        (client.try_reply().ok()? == Reply::Simple("PONG".into())).then_some(client)
-    });
+    let again = served(&full);
     full().expect_then_closed(REFUSED);
     drop(again);
     clients.iter_mut().for_each(Client::expect_usable);
@@ -332,6 +328,47 @@ fn behind_a_balancer_the_limit_counts_the_clients_own_address() {
     }
 }
 
+/// Rewrites a piece of the configuration and has the proxy read it again.
+#[track_caller]
+fn reload(proxy: &mut Proxy, from: &str, to: &str) {
+    let path = proxy.dir().join("conf.yml");
+    let yaml = fs::read_to_string(&path).expect("the configuration");
+    assert!(yaml.contains(from), "{yaml}");
+    fs::write(&path, yaml.replace(from, to)).expect("write the configuration");
+    proxy.signal(Signal::HUP);
+}
+
+/// Connects with `connect` until one of the clients is served.
+#[track_caller]
+fn served(connect: impl Fn() -> Client) -> Client {
+    eventually("a client is served", || {
+        let mut client = connect();
+        client.try_send(b"*1\r\n$4\r\nPING\r\n").ok()?;
+        (client.try_reply().ok()? == Reply::Simple("PONG".into())).then_some(client)
+    })
+}
+
+#[test]
+fn a_reload_changes_what_is_asked_of_new_clients_and_keeps_the_old_ones() {
+    let server = RealServer::redis();
+    for workers in WORKER_COUNTS {
+        let pool = behind_a_balancer(&server).set("max_clients_per_address", 2);
+        let mut proxy = Proxy::with(pool).workers(workers).start();
+        let from = |proxy: &Proxy, n: u16| announced(proxy, &format!("203.0.113.7:{n}"));
+        let mut clients = vec![from(&proxy, 1), from(&proxy, 2)];
+        clients.iter_mut().for_each(Client::expect_usable);
+        from(&proxy, 3).expect_then_closed(REFUSED);
+        reload(&mut proxy, "max_clients_per_address: 2", "max_clients_per_address: 3");
+        clients.push(served(|| from(&proxy, 4)));
+        from(&proxy, 5).expect_then_closed(REFUSED);
+        reload(&mut proxy, "proxy_protocol: true", "proxy_protocol: false");
+        let mut direct = served(|| proxy.client());
+        let own = format!("127.0.0.1:{}", direct.local_port());
+        expect_known_as(&proxy, &mut direct, own);
+        clients.iter_mut().for_each(Client::expect_usable);
+    }
+}
+
 #[test]
 fn the_limit_of_the_pool_is_looked_at_before_the_header() {
     let server = RealServer::redis();
@@ -354,7 +391,7 @@ fn unix_clients_have_no_address_to_count_unless_a_header_tells_one() {
         let proxy = Proxy::with(format!("{}{behind}", unix("plain"))).workers(workers).start();
         let connect = |name: &str| {
             let path = proxy.dir().join(format!("{name}.sock"));
-            eventually("the unix socket is there", || path.exists().then_some(()));
+            eventually("the unix socket takes clients", || UnixStream::connect(&path).ok());
             Client::connect_unix(&path)
         };
         let mut plain: Vec<Client> = (0..3).map(|_| connect("plain")).collect();

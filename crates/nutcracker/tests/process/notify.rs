@@ -55,6 +55,36 @@ fn readiness_is_told_once_it_listens_and_a_stop_before_it_ends() {
     assert_eq!(proxy.wait().code(), Some(0));
 }
 
+/// Both signals that reload, a good file and a bad one: the manager waits for READY whatever came of it.
+#[test]
+fn a_reload_is_told_from_its_beginning_to_its_end() {
+    let place = Place::new();
+    let manager = Notified::at_path(&place);
+    let command = place.command(&["--workers", "1", "-o", "n.log"]);
+    let proxy = place.spawn(manager.watches(command));
+    assert!(manager.told().starts_with("READY=1\n"));
+    let good = place.read("n.yml");
+    for (signal, text) in [(Signal::HUP, &*good), (Signal::USR1, &*good), (Signal::HUP, "alpha\n")]
+    {
+        fs::write(place.path("n.yml"), text).unwrap();
+        let before = monotonic_us();
+        proxy.signal(signal);
+        let reloading = manager.told();
+        let time = reloading.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").unwrap();
+        let time: i64 = time.trim_end().parse().unwrap();
+        // systemd tells by this which of its reloads is meant.
+        assert!((before..=monotonic_us()).contains(&time), "{time}");
+        assert_eq!(manager.told(), "READY=1\nSTATUS=serving 1 pool with 1 worker\n");
+    }
+    let log = place.read("n.log");
+    assert!(log.contains("not reloaded; the running configuration stays"), "{log}");
+}
+
+fn monotonic_us() -> i64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    now.tv_sec * 1_000_000 + now.tv_nsec / 1_000
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn an_abstract_socket_is_told_too() {

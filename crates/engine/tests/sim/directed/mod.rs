@@ -3,6 +3,7 @@
 mod clients;
 mod connections;
 mod cross_shard;
+mod ejected_memcached;
 mod ejection;
 mod fragments;
 mod local_commands;

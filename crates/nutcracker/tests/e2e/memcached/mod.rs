@@ -3,6 +3,7 @@
 mod big_items;
 mod ejection;
 mod errors;
+mod health;
 mod local;
 mod meta;
 mod multiget;

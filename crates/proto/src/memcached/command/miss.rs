@@ -8,8 +8,8 @@ impl Command {
     /// Appends what memcached answers to this request when its items do not exist. Returns `false`, having appended
     /// nothing, for a command that is no read.
     ///
-    /// COMPAT: as memcached 1.6.18, which gives back the key (`k`), that it is in base64 (`b`) and the opaque token (`O`)
-    /// that `mg` came with; `me` never does.
+    /// COMPAT: as memcached 1.6.18, which gives back the key (`k`), marked when it is in base64 (`b`), and the opaque token
+    /// (`O`) that `mg` came with; `me` gives nothing back.
     pub fn write_miss(&self, bytes: &[u8], args: &[Span], out: &mut Vec<u8>) -> bool {
         if !self.is_read {
             return false;
@@ -21,14 +21,15 @@ impl Command {
         out.extend_from_slice(b"EN");
         let key = args.get(1).map_or(&[][..], |key| key.of(bytes));
         let flags = if self.name == "mg" { args.get(2..).unwrap_or_default() } else { &[] };
-        for flag in flags.iter().map(|flag| flag.of(bytes)) {
-            match flag {
-                [b'k'] => [b" k", key].iter().for_each(|part| out.extend_from_slice(part)),
-                [b'b'] | [b'O', ..] => {
-                    [b" ", flag].iter().for_each(|part| out.extend_from_slice(part));
-                }
-                _ => {}
-            }
+        let flags = flags.iter().map(|flag| flag.of(bytes));
+        let mark: &[u8] = if flags.clone().any(|flag| flag == b"b") { b" b" } else { b"" };
+        for flag in flags {
+            let parts: [&[u8]; 3] = match flag {
+                [b'k'] => [b" k", key, mark],
+                [b'O', ..] => [b" ", flag, b""],
+                _ => continue,
+            };
+            parts.iter().for_each(|part| out.extend_from_slice(part));
         }
         out.extend_from_slice(b"\r\n");
         true
@@ -66,7 +67,8 @@ mod tests {
             ("mg a v t f s c", "EN\r\n"),
             ("mg a v k Oabc", "EN ka Oabc\r\n"),
             ("mg a O1 s k", "EN O1 ka\r\n"),
-            ("mg Ym9v b k v", "EN b kYm9v\r\n"),
+            ("mg Ym9v b k v", "EN kYm9v b\r\n"),
+            ("mg Ym9v b v O1", "EN O1\r\n"),
             ("me a", "EN\r\n"),
             ("me a k", "EN\r\n"),
         ] {
