@@ -209,9 +209,7 @@ impl Engine {
 
     /// Sends the same request to every server of the pool.
     fn broadcast(&mut self, c: u32, request: Message<'_>, parsed: &Request, now: Now) {
-        let client = &self.clients[c as usize];
-        let (pool, affinity) = (client.pool, client.affinity);
-        let state = &self.pools[pool as usize];
+        let state = &self.pools[self.clients[c as usize].pool as usize];
         if state.pool.flush_all == FlushAll::Refuse {
             self.answer_unless_silent(c, parsed, reply::FLUSH_ALL_REFUSED);
             return request.discard(&mut self.buffers);
@@ -220,9 +218,8 @@ impl Engine {
         let bytes = request.bytes().len();
         if matches!(parsed.silence, Silence::NoReply(_)) {
             for shard in 0..shards {
-                let Ok(l) = self.link_for(pool, shard, affinity, now) else { continue };
-                self.links[l as usize].output.push(request.bytes(), &mut self.buffers);
-                self.expect_silence(l, c, bytes, now);
+                let copy = Message::Lent(request.bytes());
+                self.forward_memcached(c, shard, copy, parsed, &[], now);
             }
             return request.discard(&mut self.buffers);
         }

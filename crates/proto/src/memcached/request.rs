@@ -156,12 +156,11 @@ impl RequestScanner {
         self.long_line(bytes, args)
     }
 
-    /// A line beyond the bound of those that name one key.
+    /// A line beyond the bound: only `get` and `gets` have such.
     #[cold]
     fn long_line(&mut self, bytes: &[u8], args: &mut Vec<Span>) -> Result<(), Scan> {
         let too_long = |at| Scan::Malformed(Malformed::at(at, Reason::LineTooLong));
         let command = args.first().and_then(|word| command::find(word.of(bytes)));
-        // The only lines that memcached reads at any length, which are `get` and `gets`.
         let Some(Policy::Split { keys: keys @ 1 }) = command.map(|row| row.policy) else {
             return Err(too_long(LINE_BYTES_MAX));
         };
@@ -175,9 +174,7 @@ impl RequestScanner {
                 return Err(Scan::Malformed(Malformed::at(self.at as usize, Reason::TooManyKeys)));
             }
             if is_whole {
-                // One key is sent as it came: its line must be short enough for a server.
-                let is_split = args.len().saturating_sub(keys) > 1;
-                return if is_split { Ok(()) } else { Err(too_long(LINE_BYTES_MAX)) };
+                return Ok(());
             }
             if self.at == from {
                 // A CR in front of what has not arrived.

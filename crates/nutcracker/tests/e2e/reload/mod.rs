@@ -7,8 +7,8 @@ mod load;
 use rustix::process::Signal;
 
 use crate::harness::{
-    Client, Ending, FakeServer, Gate, PATIENCE, Pool, Proxy, RealServer, Reply, WORKER_COUNTS,
-    eventually, requests, spread, unused_port, within,
+    Client, Ending, FakeConnection, FakeServer, Gate, PATIENCE, Pool, Proxy, RealServer, Reply,
+    WORKER_COUNTS, eventually, requests, spread, unused_port, within,
 };
 
 fn yaml(pools: &[Pool]) -> String {
@@ -146,7 +146,7 @@ fn a_pool_that_is_gone_answers_what_is_in_flight_first() {
 
 #[test]
 fn what_a_pool_that_is_gone_does_not_finish_is_cut_after_the_drain_timeout() {
-    let server = FakeServer::start(|connection| connection.never_answer());
+    let server = FakeServer::start(FakeConnection::never_answer);
     let beta = Pool::redis(&[&server]).named("beta").listen(1);
     let alpha = Pool::redis(&[&server]);
     let global = "global:\n  drain_timeout: 50\n";
