@@ -677,7 +677,9 @@ impl Link {
             return if self.is_silence_next() { Taken::OfSilent } else { Taken::Stray };
         };
         // Servers answer a request that wants no reply with an error, if at all; some with what they answer others.
-        let is_its_own = || !memcached::walk::is_error(reply) && owed.asked.is_answered_by(reply);
+        let is_its_own = || {
+            !memcached::walk::is_error_despite_noreply(reply) && owed.asked.is_answered_by(reply)
+        };
         if owed.after_silence && !is_its_own() {
             return Taken::Doubtful;
         }
