@@ -21,7 +21,7 @@ impl Environment for NoText {
     fn stats(&self, _tell: &mut dyn FnMut(&str, &str)) {}
 }
 
-fn pool(servers: usize) -> Pool {
+fn pool(protocol: Protocol, servers: usize) -> Pool {
     let server = |i: usize| Server {
         name: format!("server{i}"),
         display_name: format!("10.0.0.{i}:6379:1"),
@@ -30,7 +30,7 @@ fn pool(servers: usize) -> Pool {
     };
     Pool {
         name: "pool".into(),
-        protocol: Protocol::Redis,
+        protocol,
         hash: Hash::Fnv1a64,
         hash_tag: None,
         distribution: Distribution::Ketama,
@@ -50,6 +50,7 @@ fn pool(servers: usize) -> Pool {
 
 /// What is exchanged in each round. Everything is made before counting begins.
 struct Exchange {
+    protocol: Protocol,
     /// The bytes of each client in a round.
     request: Vec<u8>,
     /// What each server answers for one client.
@@ -59,6 +60,29 @@ struct Exchange {
     clients: usize,
     /// Longest piece of a read.
     piece: usize,
+}
+
+impl Exchange {
+    fn empty(protocol: Protocol, servers: usize, clients: usize) -> Exchange {
+        Exchange {
+            protocol,
+            request: Vec::new(),
+            replies: vec![Vec::new(); servers],
+            answer: Vec::new(),
+            clients,
+            piece: usize::MAX,
+        }
+    }
+
+    /// `request` is answered by the only server, with `reply`.
+    fn single(protocol: Protocol, clients: usize, request: &[u8], reply: &[u8]) -> Exchange {
+        Exchange {
+            request: request.to_vec(),
+            replies: vec![reply.to_vec()],
+            answer: reply.to_vec(),
+            ..Exchange::empty(protocol, 1, clients)
+        }
+    }
 }
 
 /// An engine with clients and established server connections.
@@ -74,9 +98,9 @@ struct Rig {
 }
 
 impl Rig {
-    fn new(servers: usize, clients: usize) -> Rig {
-        let topology =
-            Topology { epoch: 1, pools: vec![Arc::new(pool(servers))], limits: Limits::default() };
+    fn new(protocol: Protocol, servers: usize, clients: usize) -> Rig {
+        let pools = vec![Arc::new(pool(protocol, servers))];
+        let topology = Topology { epoch: 1, pools, limits: Limits::default() };
         let identity = Identity { worker: 0, workers: 1, seed: 1 };
         let mut engine = Engine::new(identity, Arc::new(NoText));
         let now = Now { mono_us: 1_000_000, wall_us: 1_000_000 };
@@ -160,9 +184,12 @@ impl Rig {
 #[track_caller]
 fn assert_no_allocation(exchange: &Exchange) {
     let servers = exchange.replies.len();
-    let mut rig = Rig::new(servers, exchange.clients);
+    let mut rig = Rig::new(exchange.protocol, servers, exchange.clients);
     // A new client may have few requests under way; every reply allows it more.
-    let one_by_one = gets(servers, exchange.clients, 1);
+    let one_by_one = match exchange.protocol {
+        Protocol::Redis => gets(servers, exchange.clients, 1),
+        Protocol::Memcached => values(servers, exchange.clients, 1),
+    };
     for _ in 0..WARM_UP {
         rig.round(&one_by_one);
     }
@@ -211,7 +238,7 @@ fn value(key: &[u8]) -> Vec<u8> {
 
 /// The shard of a key in a pool of `servers`.
 fn shard(servers: usize, key: &[u8]) -> usize {
-    let pool = pool(servers);
+    let pool = pool(Protocol::Redis, servers);
     let nodes: Vec<_> = pool
         .servers
         .iter()
@@ -222,13 +249,7 @@ fn shard(servers: usize, key: &[u8]) -> usize {
 
 /// `clients` clients that pipeline `depth` GETs over all servers.
 fn gets(servers: usize, clients: usize, depth: usize) -> Exchange {
-    let mut exchange = Exchange {
-        request: Vec::new(),
-        replies: vec![Vec::new(); servers],
-        answer: Vec::new(),
-        clients,
-        piece: usize::MAX,
-    };
+    let mut exchange = Exchange::empty(Protocol::Redis, servers, clients);
     for key in keys(servers, depth) {
         exchange.request.extend(request(&[b"GET".to_vec(), key.clone()]));
         let reply = bulk(&value(&key));
@@ -251,9 +272,59 @@ fn mget(servers: usize, clients: usize, n: usize) -> Exchange {
         request: request(&words),
         replies: (0..servers).map(of_shard).collect(),
         answer: array(&keys.iter().map(|key| bulk(&value(key))).collect::<Vec<_>>()),
-        clients,
-        piece: usize::MAX,
+        ..Exchange::empty(Protocol::Redis, servers, clients)
     }
+}
+
+/// A value as memcached answers it.
+fn block(key: &[u8]) -> Vec<u8> {
+    [b"VALUE ", key, b" 0 32\r\n", &value(key), b"\r\n"].concat()
+}
+
+/// `clients` memcached clients that pipeline `depth` reads of one key over all servers.
+fn values(servers: usize, clients: usize, depth: usize) -> Exchange {
+    let mut exchange = Exchange::empty(Protocol::Memcached, servers, clients);
+    for key in keys(servers, depth) {
+        exchange.request.extend([b"get ", &key[..], b"\r\n"].concat());
+        let reply = [&block(&key)[..], b"END\r\n"].concat();
+        exchange.replies[shard(servers, &key)].extend(&reply);
+        exchange.answer.extend(reply);
+    }
+    exchange
+}
+
+/// Memcached clients that ask for `n` keys at once, every fifth of which does not exist.
+fn multi_get(servers: usize, clients: usize, n: usize) -> Exchange {
+    let mut exchange = Exchange::empty(Protocol::Memcached, servers, clients);
+    exchange.request.extend(b"get");
+    for (i, key) in keys(servers, n).iter().enumerate() {
+        exchange.request.extend([b" ", &key[..]].concat());
+        if i % 5 != 4 {
+            exchange.replies[shard(servers, key)].extend(block(key));
+            exchange.answer.extend(block(key));
+        }
+    }
+    exchange.request.extend(b"\r\n");
+    exchange.replies.iter_mut().for_each(|reply| reply.extend(b"END\r\n"));
+    exchange.answer.extend(b"END\r\n");
+    exchange
+}
+
+/// Memcached clients that ask quietly for `n` keys, every other of which does not exist, and end that with `mn`.
+fn quiet_gets(servers: usize, clients: usize, n: usize) -> Exchange {
+    let mut exchange = Exchange::empty(Protocol::Memcached, servers, clients);
+    for (i, key) in keys(servers, n).iter().enumerate() {
+        exchange.request.extend([b"mg ", &key[..], b" v q\r\n"].concat());
+        let hit = [b"VA 32\r\n", &value(key)[..], b"\r\n"].concat();
+        let reply = if i % 2 == 0 { &hit[..] } else { b"EN\r\n" };
+        exchange.replies[shard(servers, key)].extend(reply);
+        if i % 2 == 0 {
+            exchange.answer.extend(reply);
+        }
+    }
+    exchange.request.extend(b"mn\r\n");
+    exchange.answer.extend(b"MN\r\n");
+    exchange
 }
 
 #[test]
@@ -268,9 +339,7 @@ fn a_set_of_32_bytes_allocates_nothing() {
     let set = request(&[b"SET".to_vec(), key.clone(), value(&key)]);
     let ok = b"+OK\r\n".to_vec();
     for clients in [1, 50] {
-        let (request, answer) = (set.clone(), ok.clone());
-        let replies = vec![ok.clone()];
-        assert_no_allocation(&Exchange { request, replies, answer, clients, piece: usize::MAX });
+        assert_no_allocation(&Exchange::single(Protocol::Redis, clients, &set, &ok));
     }
 }
 
@@ -303,7 +372,7 @@ fn requests_and_replies_in_pieces_allocate_nothing() {
 
 /// Bytes that a round of `spike` leaves allocated in an engine that has served small requests before.
 fn bytes_left_by(spike: &Exchange) -> i64 {
-    let mut rig = Rig::new(spike.replies.len(), spike.clients);
+    let mut rig = Rig::new(spike.protocol, spike.replies.len(), spike.clients);
     let small = gets(spike.replies.len(), spike.clients, 1);
     for _ in 0..2_500 {
         rig.round(&small);
@@ -319,8 +388,9 @@ fn bytes_left_by(spike: &Exchange) -> i64 {
 fn a_large_message_that_the_proxy_echoes_leaves_nothing_behind() {
     let message = vec![b'x'; 8 << 20];
     let request = request(&[b"ECHO".to_vec(), message.clone()]);
-    let (replies, answer) = (vec![Vec::new()], bulk(&message));
-    let left = bytes_left_by(&Exchange { request, replies, answer, clients: 1, piece: 64 << 10 });
+    let (answer, piece) = (bulk(&message), 64 << 10);
+    let empty = Exchange::empty(Protocol::Redis, 1, 1);
+    let left = bytes_left_by(&Exchange { request, answer, piece, ..empty });
     assert!(left < 256 << 10, "{left} bytes");
 }
 
@@ -339,6 +409,69 @@ fn commands_the_proxy_answers_itself_allocate_nothing() {
         [words(&["PING"]), words(&["ECHO", "hello"]), words(&["nonsense"]), b"ping\r\n".to_vec()];
     let unknown = "-ERR unknown command 'nonsense', with args beginning with: \r\n";
     let answer = format!("+PONG\r\n$5\r\nhello\r\n{unknown}+PONG\r\n").into_bytes();
-    let (request, replies) = (request.concat(), vec![Vec::new()]);
-    assert_no_allocation(&Exchange { request, replies, answer, clients: 8, piece: usize::MAX });
+    let empty = Exchange::empty(Protocol::Redis, 1, 8);
+    assert_no_allocation(&Exchange { request: request.concat(), answer, ..empty });
+}
+
+#[test]
+fn reads_of_one_key_from_memcached_allocate_nothing() {
+    for clients in [1, 50] {
+        assert_no_allocation(&values(1, clients, 1));
+        assert_no_allocation(&values(3, clients, 16));
+    }
+}
+
+#[test]
+fn a_multi_get_of_100_keys_over_three_servers_allocates_nothing() {
+    // Each holds three buffers of 16 KiB (keys, and parts that wait for the last one), and the pool keeps 128.
+    for clients in [1, 40] {
+        assert_no_allocation(&multi_get(3, clients, 100));
+    }
+}
+
+#[test]
+fn memcached_sets_with_and_without_a_reply_allocate_nothing() {
+    let key = keys(1, 1).remove(0);
+    let set = |words: &[u8]| {
+        [b"set ", &key[..], b" 0 0 32", words, b"\r\n", &value(&key), b"\r\n"].concat()
+    };
+    for clients in [1, 50] {
+        assert_no_allocation(&Exchange::single(
+            Protocol::Memcached,
+            clients,
+            &set(b""),
+            b"STORED\r\n",
+        ));
+        let silent = set(b" noreply").repeat(8);
+        assert_no_allocation(&Exchange::single(Protocol::Memcached, clients, &silent, b""));
+    }
+}
+
+#[test]
+fn meta_gets_loud_and_quiet_ones_ended_by_mn_allocate_nothing() {
+    let key = keys(1, 1).remove(0);
+    let request = [b"mg ", &key[..], b" v k t O7\r\n"].concat();
+    let reply = [b"VA 32 k", &key[..], b" t-1 O7\r\n", &value(&key), b"\r\n"].concat();
+    for clients in [1, 50] {
+        assert_no_allocation(&Exchange::single(Protocol::Memcached, clients, &request, &reply));
+        assert_no_allocation(&quiet_gets(3, clients, 30));
+    }
+}
+
+#[test]
+fn memcached_requests_and_replies_in_pieces_allocate_nothing() {
+    for piece in [1, 7, 100] {
+        assert_no_allocation(&Exchange { piece, ..values(3, 8, 16) });
+        assert_no_allocation(&Exchange { piece, ..multi_get(3, 8, 10) });
+        assert_no_allocation(&Exchange { piece, ..quiet_gets(3, 8, 10) });
+    }
+}
+
+#[test]
+fn what_the_proxy_answers_memcached_clients_itself_allocates_nothing() {
+    let request = b"verbosity 1\r\nbogus\r\nset a x 0 3\r\nabc\r\nmn\r\nstats\r\n".to_vec();
+    let refused = "CLIENT_ERROR bad command line format\r\n";
+    let answer = format!("OK\r\nERROR\r\n{refused}MN\r\nEND\r\n").into_bytes();
+    let empty = Exchange::empty(Protocol::Memcached, 1, 8);
+    assert_no_allocation(&Exchange { request, answer, ..empty });
 }

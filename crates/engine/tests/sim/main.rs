@@ -71,7 +71,7 @@ fn assert_that_everything_happened(tally: &Tally) {
         "server refused SELECT",
         "unknown",
     ];
-    let others = ["local", "cross shard", "deviation", "stray", "shed", "miss"];
+    let others = ["local", "cross shard", "deviation", "stray", "shed", "miss", "a reload"];
     let events = [
         "an ejection",
         "a restoration",

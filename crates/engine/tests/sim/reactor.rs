@@ -60,11 +60,11 @@ pub(crate) struct Worker {
     ports: Vec<Option<Port>>,
     grain: Grain,
     /// From other workers.
-    pub(crate) mail: VecDeque<Event>,
+    pub(crate) mail: VecDeque<(Arc<Pool>, Event)>,
     /// Everything this engine told.
     pub(crate) events: Vec<Event>,
-    /// How many of `events` were told to other workers.
-    pub(crate) published: usize,
+    /// What other workers are to be told, and of which pool it is.
+    pub(crate) outbox: Vec<(Arc<Pool>, Event)>,
     pub(crate) defect: Option<Defect>,
 }
 
@@ -109,7 +109,7 @@ impl Worker {
             grain,
             mail: VecDeque::new(),
             events: Vec::new(),
-            published: 0,
+            outbox: Vec::new(),
             defect: None,
         };
         worker.rearrange(network, 0);
@@ -131,7 +131,16 @@ impl Worker {
     fn take_events(&mut self) {
         let mut events = Vec::new();
         self.engine.take_events(&mut events);
+        for event in events.iter().filter(|event| event.concerns_siblings()) {
+            let pool = self.engine.pool(event.pool()).expect("the pool of an event");
+            self.outbox.push((Arc::clone(pool), event.clone()));
+        }
         self.events.append(&mut events);
+    }
+
+    /// The network knows what is at this address as server `server` of pool 0.
+    pub(crate) fn know(&mut self, address: Address, server: u32) {
+        self.places.insert(address, (0, server));
     }
 
     /// A client connected over `wire`.
@@ -200,8 +209,8 @@ impl Worker {
     pub(crate) fn turn(&mut self, network: &mut Network, random: &mut Random, now_us: u64) {
         // Time passes anyway.
         let _ = self.engine.window_us(now(now_us));
-        while let Some(event) = self.mail.pop_front() {
-            self.engine.heed(&event, now(now_us));
+        while let Some((pool, event)) = self.mail.pop_front() {
+            self.engine.heed_from(&pool, &event, now(now_us));
             self.rearrange(network, now_us);
         }
         self.end_phase(network, random, now_us);

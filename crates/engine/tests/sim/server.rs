@@ -19,8 +19,10 @@ pub(crate) struct SimServer {
     /// No more faults.
     pub(crate) healed: bool,
     strays: u32,
-    /// The connection each client's newest request came over.
-    lanes: HashMap<u32, WireId>,
+    /// The connection each client's newest request came over, and its number.
+    lanes: HashMap<u32, (WireId, u32)>,
+    /// A worker was given another topology.
+    knows_others: bool,
 }
 
 struct Connection {
@@ -70,6 +72,7 @@ impl SimServer {
             healed: false,
             strays: 0,
             lanes: HashMap::new(),
+            knows_others: false,
         }
     }
 
@@ -262,12 +265,21 @@ impl SimServer {
         }
     }
 
-    /// A client uses one connection to a server for as long as that lives.
+    /// A worker was given another topology.
+    pub(crate) fn note_topology(&mut self) {
+        self.knows_others = true;
+    }
+
+    /// A client uses one connection to a server for as long as that lives. With another topology it may change to another
+    /// one, when all is answered that it sent before; what is answered by a timeout may arrive later.
     fn check_lane(&mut self, i: usize, token: Token, at: &mut Scene<'_>) {
         let wire = self.connections[i].wire;
-        let before = self.lanes.insert(token.client, wire).unwrap_or(wire);
+        let now = (wire, token.sequence);
+        let (before, newest) = self.lanes.insert(token.client, now).unwrap_or(now);
         let alive = |wire| !at.network.look(wire).engine_gone;
-        if before != wire && alive(before) && alive(wire) {
+        let in_order = token.sequence >= newest || at.truth.may_time_out();
+        let may_change = self.knows_others && in_order;
+        if before != wire && !may_change && alive(before) && alive(wire) {
             at.truth.accuse(|| format!("{token:?} came over another connection than those before"));
         }
     }

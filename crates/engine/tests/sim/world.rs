@@ -3,14 +3,14 @@
 
 use std::collections::HashMap;
 
-use engine::counters::ServerCounts;
+use engine::counters::{CountedPool, ServerCounts};
 use engine::{Event, Identity};
 
 use crate::client::SimClient;
 use crate::network::Network;
 use crate::random::Random;
 use crate::reactor::{Defect, Worker};
-use crate::scenario::Scenario;
+use crate::scenario::{FACES, Scenario, address};
 use crate::server::SimServer;
 use crate::truth::{Tally, Truth};
 
@@ -66,6 +66,11 @@ impl World {
             })
             .collect();
         workers[0].defect = defect;
+        for worker in &mut workers {
+            for (face, i) in (0..FACES).flat_map(|face| (0..servers).map(move |i| (face, i))) {
+                worker.know(address(face, i), i as u32);
+            }
+        }
         let mut clients = Vec::new();
         let mut served_by = Vec::new();
         for number in 0..scenario.clients {
@@ -156,6 +161,10 @@ impl World {
             }
         }
         self.exchange_events();
+        if self.random.chance(self.scenario.reloads, 1000) {
+            self.reload();
+            busy = true;
+        }
         if self.scenario.faults.drain && !self.drained && self.random.chance(1, 200) {
             self.drained = true;
             for worker in &mut self.workers {
@@ -166,16 +175,21 @@ impl World {
         busy
     }
 
+    /// One worker is given another topology; the others, if ever, later and another one.
+    fn reload(&mut self) {
+        let topology = self.scenario.variation(&mut self.random);
+        let worker = self.random.below(self.workers.len());
+        self.workers[worker].publish(&topology, &mut self.network, self.now);
+        self.servers.iter_mut().for_each(SimServer::note_topology);
+        *self.truth.tally.entry("a reload".into()).or_default() += 1;
+    }
+
     /// Workers tell each other what they learned about servers.
     fn exchange_events(&mut self) {
         for from in 0..self.workers.len() {
-            let worker = &mut self.workers[from];
-            let fresh = worker.events[worker.published..].to_vec();
-            worker.published = worker.events.len();
-            for event in fresh {
-                let told = event.concerns_siblings();
-                for to in (0..self.workers.len()).filter(|to| told && *to != from) {
-                    self.workers[to].mail.push_back(event.clone());
+            for told in std::mem::take(&mut self.workers[from].outbox) {
+                for to in (0..self.workers.len()).filter(|to| *to != from) {
+                    self.workers[to].mail.push_back(told.clone());
                 }
             }
         }
@@ -268,7 +282,7 @@ impl World {
             }
         }
         let vanished = self.scenario.faults.vanishing_clients > 0;
-        for (index, server) in worker.counts.pools[0].servers.iter().enumerate() {
+        for (index, server) in counted(worker).servers.iter().enumerate() {
             let of = |counts: &HashMap<u32, u64>| counts.get(&(index as u32)).copied().unwrap_or(0);
             let requests = server.requests.value();
             let most = server.responses.value() + of(&lost) + server.server_timedout.value();
@@ -282,12 +296,17 @@ impl World {
     }
 }
 
+/// The counts of the pool that has the clients: another one may stand before it.
+fn counted(worker: &Worker) -> &CountedPool {
+    worker.counts.pools.last().expect("a pool")
+}
+
 /// Whether a worker at rest with `clients` connected clients holds what it must and nothing else.
 fn check_gauges(worker: &Worker, clients: usize) -> Result<(), String> {
     let counts = &worker.counts;
     let established = worker.established() as u64;
     let sum = |of: fn(&ServerCounts) -> u64| {
-        counts.pools[0].servers.iter().map(|server| of(server)).sum::<u64>()
+        counted(worker).servers.iter().map(|server| of(server)).sum::<u64>()
     };
     let is = |what: &str, value: u64, wanted: u64| match value == wanted {
         true => Ok(()),
@@ -295,7 +314,7 @@ fn check_gauges(worker: &Worker, clients: usize) -> Result<(), String> {
     };
     is("clients()", worker.engine.clients() as u64, clients as u64)?;
     is("clients", counts.clients.value(), clients as u64)?;
-    is("client_connections", counts.pools[0].client_connections.value(), clients as u64)?;
+    is("client_connections", counted(worker).client_connections.value(), clients as u64)?;
     is("curr_connections", counts.curr_connections.value(), worker.connections() as u64)?;
     is("server_connections", sum(|server| server.server_connections.value()), established)?;
     is("in_queue", sum(|server| server.in_queue.value()), 0)?;

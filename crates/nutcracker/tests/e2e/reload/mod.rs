@@ -159,6 +159,20 @@ fn what_a_pool_that_is_gone_does_not_finish_is_cut_after_the_drain_timeout() {
 }
 
 #[test]
+fn a_pool_that_changes_its_protocol_starts_anew_at_its_address() {
+    let (redis, memcached) = (RealServer::redis(), RealServer::memcached());
+    for workers in WORKER_COUNTS {
+        let mut proxy = Proxy::with(Pool::redis(&[&redis])).workers(workers).start();
+        let mut client = proxy.client();
+        client.expect_usable();
+        proxy.reload(Pool::memcached(&[&memcached]));
+        assert_eq!(client.drain(PATIENCE), (Vec::new(), Ending::Eof));
+        proxy.client().ask("set a 0 0 1\r\nx\r\n", "STORED\r\n");
+        proxy.client().ask("get a\r\n", "VALUE a 0 1\r\nx\r\nEND\r\n");
+    }
+}
+
+#[test]
 fn pools_may_swap_their_addresses() {
     let servers = RealServer::several(2);
     let pools = |alpha: usize, beta: usize| {
