@@ -45,6 +45,8 @@ enum Reply {
     Stashed { start: u32, len: u32 },
     /// In its own buffer.
     Owned(Vec<u8>),
+    /// Kept from the client.
+    Suppressed,
 }
 
 /// The replies of one client whose turn has not come.
@@ -172,6 +174,7 @@ impl Engine {
                     }
                     client.output.push_owned(std::mem::take(buffer), &mut self.buffers);
                 }
+                Reply::Suppressed => {}
                 Reply::Split(split) => {
                     if !self.splits[*split as usize].is_complete() {
                         break;
@@ -205,6 +208,11 @@ impl Engine {
     /// Keeps a reply whose turn has not come.
     fn keep(&mut self, c: u32, r: u32, reply: Message<'_>) {
         let len = reply.bytes().len();
+        if len == 0 {
+            // It has no place in the stash, which goes when no byte is left there.
+            self.requests[r as usize].reply = Reply::Suppressed;
+            return reply.discard(&mut self.buffers);
+        }
         self.compact_stash(c);
         let spare = &mut self.spare_kept;
         let kept = &mut self.clients[c as usize].kept;
@@ -267,7 +275,9 @@ impl Engine {
                         self.drop_split(split);
                     }
                 }
-                Reply::Stashed { .. } => drop(self.requests.remove(r as usize)),
+                Reply::Stashed { .. } | Reply::Suppressed => {
+                    drop(self.requests.remove(r as usize));
+                }
                 Reply::Owned(buffer) => {
                     self.buffers.give(std::mem::take(buffer));
                     self.requests.remove(r as usize);
