@@ -203,6 +203,8 @@ impl Engine {
             self.flush_client(c);
         }
         self.resume_if_drained(c);
+        // When the last reply was suppressed there is nothing to be written that would end in this.
+        self.close_if_done(c);
     }
 
     /// Keeps a reply whose turn has not come.

@@ -97,6 +97,27 @@ fn a_suppressed_reply_outlives_the_kept_replies_around_it() {
 }
 
 #[test]
+fn a_client_that_ends_with_a_suppressed_reply_is_closed() {
+    for quits in [true, false] {
+        let mut cache = Cache::new(1);
+        let key = cache.keys[0].clone();
+        let other = cache.rig.client();
+        cache.ask(format!("mg {key} q\r\n"));
+        if quits {
+            cache.ask("quit\r\n");
+        } else {
+            cache.rig.half_close(cache.client);
+        }
+        cache.answer(0, "EN\r\n");
+        assert_eq!(cache.got(), "");
+        assert!(cache.rig.is_closed(cache.client), "quits: {quits}");
+        cache.heard(0);
+        cache.client = other;
+        cache.assert_in_step();
+    }
+}
+
+#[test]
 fn quiet_requests_say_all_that_is_neither_success_nor_a_miss() {
     let cases = [
         ("ms KEY 1 q\r\nx\r\n", "NS\r\n"),
