@@ -24,6 +24,9 @@ const GRACE: Duration = Duration::from_millis(30);
 /// A request that has begun has to be whole after this time.
 const REQUEST_PATIENCE: Duration = Duration::from_secs(1);
 
+/// A request that is not whole after this time yields its place to another.
+const STUTTER_PATIENCE: Duration = Duration::from_millis(100);
+
 /// A peer that takes nothing for so long is given up.
 const READING_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -72,10 +75,13 @@ impl Peer {
         self.deadline
     }
 
-    /// Whether another may have its place: it has been sent everything, or it does not read.
+    /// Whether another may have its place: it has been sent everything, it does not read, or it does not come to the end
+    /// of its request.
     pub(super) fn yields(&self, now: Instant) -> bool {
-        match self.state {
-            State::Listening { .. } => false,
+        match &self.state {
+            State::Listening { received } => {
+                !received.is_empty() && now + (REQUEST_PATIENCE - STUTTER_PATIENCE) >= self.deadline
+            }
             State::Answering { .. } => now + (READING_PATIENCE - STALL_PATIENCE) >= self.deadline,
             State::Leaving => true,
         }

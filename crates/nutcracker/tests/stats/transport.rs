@@ -36,6 +36,24 @@ fn readers_that_never_read_do_not_block_others() {
     assert_valid(&document_from(&path));
 }
 
+#[test]
+fn readers_that_never_end_their_request_make_room_for_others() {
+    let proxy = idle().start();
+    let begin = |_| {
+        let mut reader = Client::connect(proxy.stats_address());
+        reader.send(b"GET /metrics HTTP/1.1\r\n");
+        reader
+    };
+    let begun: Vec<_> = (0..64).map(begin).collect();
+    assert_valid(&document(&proxy));
+    // Had each been given the time that a request may take, each would have been answered in the end.
+    let dismissed = begun.into_iter().filter_map(|mut reader| {
+        let (text, _) = reader.drain(PATIENCE);
+        text.is_empty().then_some(())
+    });
+    assert!(dismissed.count() > 0);
+}
+
 /// Closing while bytes of the peer are unread would reset the connection and take away what is still under way.
 #[test]
 fn bytes_that_nobody_asked_for_do_not_cut_a_long_document() {
