@@ -41,6 +41,8 @@ enum Reply {
     Awaited,
     /// Still to come from several servers, or to be merged when its turn comes: index of the split.
     Split(u32),
+    /// There is none: its client asked to be spared it.
+    Spared,
     /// In the client's stash.
     Stashed { start: u32, len: u32 },
     /// In its own buffer.
@@ -138,6 +140,7 @@ impl Engine {
             let request = &mut self.requests[client.head as usize];
             match &mut request.reply {
                 Reply::Awaited => break,
+                Reply::Spared => {}
                 Reply::Stashed { start, len } => {
                     let range = *start as usize..(*start + *len) as usize;
                     client.output.push(&client.stash[range], &mut self.buffers);
@@ -178,7 +181,10 @@ impl Engine {
     /// Keeps a reply whose turn has not come.
     fn keep(&mut self, c: u32, r: u32, reply: Message<'_>) {
         let len = reply.bytes().len();
-        let kept = if len >= STASH_MAX {
+        let kept = if len == 0 {
+            reply.discard(&mut self.buffers);
+            Reply::Spared
+        } else if len >= STASH_MAX {
             self.clients[c as usize].kept_bytes += len;
             Reply::Owned(reply.into_buffer(&mut self.buffers))
         } else {
@@ -238,7 +244,7 @@ impl Engine {
                         self.drop_split(split);
                     }
                 }
-                Reply::Stashed { .. } => drop(self.requests.remove(r as usize)),
+                Reply::Spared | Reply::Stashed { .. } => drop(self.requests.remove(r as usize)),
                 Reply::Owned(buffer) => {
                     self.buffers.give(std::mem::take(buffer));
                     self.requests.remove(r as usize);

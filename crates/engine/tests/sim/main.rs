@@ -13,15 +13,15 @@
 mod any_bytes;
 mod client;
 mod directed;
-mod keyspace;
+mod memcached;
 mod network;
 mod random;
 mod reactor;
+mod resp;
 mod rig;
 mod scenario;
 mod server;
 mod truth;
-mod wire_format;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -1,17 +1,16 @@
-//! What a run is about: the pool, the workers, the clients and what will go wrong, all drawn from the seed.
+//! What a run is about: the pools, the workers, the clients and what will go wrong, all drawn from the seed.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use engine::topology::{
-    Address, CrossShard, Ejection, FlushAll, Limits, OnEject, Pool, Protocol, Server, Topology,
+    Address, CrossShard, Ejection, FlushAll, Limits, OnEject, Pool, Protocol, Server,
 };
 use sharding::{Distribution, Hash, Node, Sharder};
 
 use crate::random::Random;
 use crate::reactor::Grain;
 
-/// One run.
+/// One pool of a run, its clients and its servers. Workers, limits, pipes and the drain are the same for all of them.
 #[derive(Clone, Debug)]
 pub(crate) struct Scenario {
     pub(crate) pool: Pool,
@@ -39,6 +38,8 @@ pub(crate) struct Faults {
     pub(crate) loading: bool,
     /// Whole replies that a split command's part must not get.
     pub(crate) wrong_types: usize,
+    /// memcached: answers to requests that want none.
+    pub(crate) broken_silences: usize,
     /// Bytes that are no reply.
     pub(crate) garbage: usize,
     /// Replies that nobody asked for.
@@ -84,8 +85,11 @@ impl Faults {
     }
 }
 
+/// Kinds of runs, by the remainder of the seed.
+pub(crate) const KINDS: u64 = 3;
+
 impl Scenario {
-    pub(crate) fn draw(random: &mut Random) -> Scenario {
+    fn draw(random: &mut Random) -> Scenario {
         let mut faults = Faults::default();
         // One run in five is without any fault of a peer, most have a few kinds, one in five has all.
         let kinds = match random.below(5) {
@@ -154,8 +158,58 @@ impl Scenario {
         }
     }
 
-    pub(crate) fn topology(&self) -> Topology {
-        Topology { epoch: 1, pools: vec![Arc::new(self.pool.clone())], limits: self.limits }
+    /// The pools of the run of `seed`: one of Redis, one of memcached, or one of each.
+    pub(crate) fn all(seed: u64, random: &mut Random) -> Vec<Scenario> {
+        let mut first = Scenario::draw(random);
+        match seed % KINDS {
+            0 => vec![first],
+            1 => {
+                first.speak_memcached(random);
+                vec![first]
+            }
+            _ => {
+                let mut second = Scenario::draw(random);
+                second.stand_beside(&first);
+                second.speak_memcached(random);
+                vec![first, second]
+            }
+        }
+    }
+
+    /// Makes it one of a memcached pool.
+    fn speak_memcached(&mut self, random: &mut Random) {
+        let pool = &mut self.pool;
+        pool.protocol = Protocol::Memcached;
+        pool.redis_auth = None;
+        pool.redis_db = 0;
+        pool.flush_all = random.pick(&[FlushAll::Refuse, FlushAll::Forward]);
+        pool.item_bytes_max = random.pick(&[u32::MAX, 50, 300, 5_000]);
+        self.faults.handshakes = 0;
+        self.faults.loading = false;
+        if self.faults.errors > 0 && random.chance(1, 2) {
+            self.faults.broken_silences = random.within(1..=200);
+        }
+    }
+
+    /// Makes it the second pool of a process.
+    fn stand_beside(&mut self, first: &Scenario) {
+        self.limits = first.limits;
+        self.workers = first.workers;
+        self.room = first.room;
+        self.grain = first.grain;
+        self.value_max = self.value_max.min(first.value_max);
+        self.faults.drain = first.faults.drain;
+        self.pool.name = "beside".into();
+        for (i, server) in self.pool.servers.iter_mut().enumerate() {
+            server.address = Address::Tcp { host: format!("10.0.1.{i}"), port: 11_211 };
+        }
+    }
+
+    /// Whether a request that servers do nothing against must reach one.
+    pub(crate) fn loses_nothing(&self) -> bool {
+        self.faults.vanishing_clients == 0
+            && !self.faults.drain
+            && self.limits.worker_memory_bytes_max == 0
     }
 
     /// The router of this pool, to know where keys belong while no server is ejected.

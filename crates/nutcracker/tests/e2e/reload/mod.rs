@@ -7,8 +7,8 @@ mod load;
 use rustix::process::Signal;
 
 use crate::harness::{
-    Client, Ending, FakeConnection, FakeServer, Gate, PATIENCE, Pool, Proxy, RealServer, Reply, WORKER_COUNTS,
-    eventually, requests, spread, unused_port, within,
+    Client, Ending, FakeConnection, FakeServer, Gate, PATIENCE, Pool, Proxy, RealServer, Reply,
+    WORKER_COUNTS, eventually, requests, spread, unused_port, within,
 };
 
 fn yaml(pools: &[Pool]) -> String {
