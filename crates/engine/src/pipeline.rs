@@ -176,6 +176,8 @@ impl Engine {
             self.flush_client(c);
         }
         self.resume_if_drained(c);
+        // A reply that was spared leaves nothing to write, after which a closing client would be closed.
+        self.close_if_done(c);
     }
 
     /// Keeps a reply whose turn has not come.

@@ -154,7 +154,7 @@ impl SimClient {
                     (b"set a 0 0 many\r\n", b"CLIENT_ERROR bad data chunk\r\n"),
                     (b"set a 0 0 2\r\nabc\r\n", b"CLIENT_ERROR bad data chunk\r\n"),
                     (b"ms a -1\r\n", b"CLIENT_ERROR bad data chunk\r\n"),
-                    (b"\x80\x0a\0\0\0\0\0\0\0\0\0\0\x01\x02\x03\x04", b"\x81\x0a"),
+                    (b"\x80\x0a\0\0\0\0\0\0\0\0\0\0\x01\x02\x03\x04", b"\x81"),
                 ];
                 let (blunder, reply) = random.pick(&blunders);
                 let token = self.next_token();
