@@ -27,6 +27,17 @@ pub(crate) enum Defect {
     LoseWrite,
     /// A byte on its way to a server changes.
     CorruptRequest,
+    /// Something is never written to a server.
+    LoseRequest,
+    /// Something is written to a server twice.
+    RepeatRequest,
+}
+
+impl Defect {
+    /// Whether it concerns what is written to clients.
+    fn is_towards_clients(self) -> bool {
+        matches!(self, Defect::CrossClients | Defect::RepeatWrite | Defect::LoseWrite)
+    }
 }
 
 /// Cuts of reads and writes.
@@ -322,14 +333,14 @@ impl Worker {
         network: &mut Network,
         random: &mut Random,
     ) {
-        let strikes = self.defect.is_some_and(|defect| {
-            accepted == (defect != Defect::CorruptRequest) && random.chance(1, 8)
-        });
+        let strikes = self
+            .defect
+            .is_some_and(|defect| accepted == defect.is_towards_clients() && random.chance(1, 8));
         let defect = if strikes { self.defect } else { None };
         match defect {
             None => drop(network.wire(id).to_peer.push(bytes)),
-            Some(Defect::LoseWrite) => self.defect = None,
-            Some(Defect::RepeatWrite) => {
+            Some(Defect::LoseWrite | Defect::LoseRequest) => self.defect = None,
+            Some(Defect::RepeatWrite | Defect::RepeatRequest) => {
                 network.wire(id).to_peer.push(bytes);
                 if network.wire(id).to_peer.push(bytes) == bytes.len() {
                     self.defect = None;

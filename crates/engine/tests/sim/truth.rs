@@ -141,6 +141,11 @@ impl Truth {
         self.strays.insert(reply);
     }
 
+    /// Something happened that runs should not lack.
+    pub(crate) fn note_event(&mut self, what: &str) {
+        *self.tally.entry(what.into()).or_default() += 1;
+    }
+
     /// A client sends a memcached request.
     pub(crate) fn note_ask(&mut self, ask: &Rc<Ask>) {
         for name in ask.names() {
@@ -154,7 +159,7 @@ impl Truth {
     }
 
     /// Whether everything that must reach a server without a word did so.
-    pub(crate) fn check_silences(&self) -> Result<(), String> {
+    pub(crate) fn check_silences(&mut self) -> Result<(), String> {
         if !self.scenario.loses_nothing() || self.harm.iter().any(|texts| !texts.is_empty()) {
             return Ok(());
         }
@@ -163,7 +168,12 @@ impl Truth {
         };
         match self.asks.values().find(|ask| ask.is_silent() && !arrived(ask)) {
             Some(lost) => Err(format!("{} reached no server", shown(&lost.bytes))),
-            None => Ok(()),
+            None => {
+                if self.asks.values().any(|ask| ask.is_silent()) {
+                    self.note_event("a run whose silent requests all arrived");
+                }
+                Ok(())
+            }
         }
     }
 
@@ -192,7 +202,7 @@ impl Truth {
         };
         match outcome {
             Ok(kinds) => kinds.into_iter().for_each(|(kind, reply)| {
-                *self.tally.entry(kind).or_default() += 1;
+                self.note_event(&kind);
                 self.strays.remove(&reply);
             }),
             Err(reason) => self.accuse(|| {

@@ -214,7 +214,7 @@ impl World {
     }
 
     /// Everybody who is still connected is at rest, and rest costs nothing.
-    fn check_rest(&self) -> Result<(), String> {
+    fn check_rest(&mut self) -> Result<(), String> {
         for (number, client) in self.clients.iter().enumerate().filter(|(_, client)| !client.gone) {
             if !client.expected.is_empty() {
                 let owed = client.expected.len();
@@ -236,7 +236,7 @@ impl World {
                 }
             }
         }
-        self.parts.iter().try_for_each(|part| part.truth.check_silences())
+        self.parts.iter_mut().try_for_each(|part| part.truth.check_silences())
     }
 
     /// Nobody is left.

@@ -46,7 +46,7 @@ fn size_of(word: &[u8]) -> usize {
 
 /// Whether the item is there: one in four is not.
 fn exists(word: &[u8]) -> bool {
-    hash(word) % 4 != 0
+    !hash(word).is_multiple_of(4)
 }
 
 fn one_of<'r>(word: &[u8], replies: &[&'r str]) -> &'r str {

@@ -48,6 +48,7 @@ impl SimServer {
             return Err("a line that nobody sent".into());
         }
         self.note_ask(i, &ask, at);
+        at.truth.note_event("a value refused early");
         self.strays += 1;
         let refusal = format!("SERVER_ERROR early {} of {}\r\n", self.strays, self.index);
         let wants_reply = self.wants_reply(&ask, &words);
@@ -75,13 +76,16 @@ impl SimServer {
         };
         self.note_ask(i, &ask, at);
         let wants_reply = self.wants_reply(&ask, &request.words);
-        let faults = at.scenario.faults;
+        if ask.is_silent() {
+            at.truth.note_event(match wants_reply {
+                true => "a silent request that was asked for an answer",
+                false => "a silent request",
+            });
+        }
         if !wants_reply {
             self.connections[i].heard_silence = true;
-            if !self.healed && at.random.chance(faults.broken_silences, 1000) {
-                let line =
-                    format!("SERVER_ERROR {} is not silent about {:?}\r\n", self.index, ask.token);
-                self.deviate(i, &ask, false, Deviation::Error(line.into_bytes()), at);
+            if !self.healed && at.random.chance(at.scenario.faults.broken_silences, 1000) {
+                self.break_silence(i, &ask, at);
             }
             return;
         }
@@ -95,6 +99,16 @@ impl SimServer {
                 self.answer(i, truth, at);
             }
         }
+    }
+
+    /// Answers who wanted no answer: with an error, or with what nobody can take for an answer of its own.
+    fn break_silence(&mut self, i: usize, ask: &Ask, at: &mut Scene<'_>) {
+        at.truth.note_event("a silence broken");
+        let line = match at.random.chance(1, 4) {
+            true => "MN\r\n".to_owned(),
+            false => format!("SERVER_ERROR {} is not silent about {:?}\r\n", self.index, ask.token),
+        };
+        self.deviate(i, ask, false, Deviation::Error(line.into_bytes()), at);
     }
 
     /// Whether `ask` may reach this server as `bytes`.

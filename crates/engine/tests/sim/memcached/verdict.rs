@@ -43,7 +43,7 @@ impl Truth {
                     }
                 }
                 Err(reason) => {
-                    *why = format!("{} got {}: {reason}", shown(&ask.bytes), shown(reply))
+                    *why = format!("{} got {}: {reason}", shown(&ask.bytes), shown(reply));
                 }
             }
         }

@@ -39,7 +39,7 @@ pub(crate) type Line = (Vec<Vec<u8>>, usize, Option<usize>);
 
 /// The line at the front of `bytes`, `None` while it is not whole.
 pub(crate) fn parse_line(bytes: &[u8]) -> Result<Option<Line>, String> {
-    let Some(end) = bytes.iter().position(|byte| byte.is_ascii_control()) else { return Ok(None) };
+    let Some(end) = bytes.iter().position(u8::is_ascii_control) else { return Ok(None) };
     match bytes.get(end..end + 2) {
         None if bytes[end] == b'\r' => return Ok(None),
         Some(b"\r\n") => {}
