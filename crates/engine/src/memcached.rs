@@ -207,7 +207,7 @@ impl Engine {
                 if let Some(word) = buffer.get_mut(word) {
                     word.fill(b' ');
                 }
-                output.push_owned(buffer);
+                output.push_owned(buffer, buffers);
             }
             Message::Lent(bytes) => {
                 output.push(&bytes[..word.start], buffers);

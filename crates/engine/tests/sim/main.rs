@@ -79,6 +79,7 @@ fn assert_that_everything_happened(tally: &Tally) {
         "stray",
         "shed",
         "miss",
+        "a reload",
     ];
     let events = [
         "an ejection",

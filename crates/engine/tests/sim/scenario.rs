@@ -27,6 +27,8 @@ pub(crate) struct Scenario {
     pub(crate) value_max: usize,
     pub(crate) keys_max: usize,
     pub(crate) faults: Faults,
+    /// Chance, out of 1000 for each round, that a worker is given another topology.
+    pub(crate) reloads: usize,
 }
 
 /// What may go wrong. Chances are out of 1000, for each reply or each look at a connection.
@@ -139,9 +141,11 @@ impl Scenario {
         let room = if big { 65_536 } else { random.pick(&[7, 64, 1_000, 4_096, 65_536]) };
         // Byte by byte, large values take for ever.
         let fine = room.min(grain.read_max).min(grain.write_max) < 100;
+        let reloads = if random.chance(1, 3) { random.within(1..=30) } else { 0 };
         Scenario {
             pool,
             limits: draw_limits(random),
+            reloads,
             workers: random.within(1..=3) as u32,
             clients: random.within(1..=10) as u32,
             requests: random.within(1..=if big { 12 } else { 60 }) as u32,
@@ -199,9 +203,10 @@ impl Scenario {
         self.grain = first.grain;
         self.value_max = self.value_max.min(first.value_max);
         self.faults.drain = first.faults.drain;
+        self.reloads = first.reloads;
         self.pool.name = "beside".into();
         for (i, server) in self.pool.servers.iter_mut().enumerate() {
-            server.address = Address::Tcp { host: format!("10.0.1.{i}"), port: 11_211 };
+            server.address = address(1, 0, i);
         }
     }
 
@@ -210,6 +215,23 @@ impl Scenario {
         self.faults.vanishing_clients == 0
             && !self.faults.drain
             && self.limits.worker_memory_bytes_max == 0
+    }
+
+    /// The pool as another topology may have it, with every key where it is: its servers may be reached under another of
+    /// their addresses, over more or fewer connections.
+    pub(crate) fn variation(&self, place: usize, random: &mut Random) -> Pool {
+        let mut pool = self.pool.clone();
+        for (i, server) in pool.servers.iter_mut().enumerate() {
+            server.address = address(place, random.below(FACES), i);
+        }
+        pool.server_connections = random.pick(&[1, 2, 4]);
+        pool.preconnect = random.chance(1, 2);
+        pool
+    }
+
+    /// Whether replies may be given up because a topology has no use for their connections.
+    pub(crate) fn may_cut(&self) -> bool {
+        self.reloads > 0 && self.limits.drain_us_max != u64::MAX
     }
 
     /// The router of this pool, to know where keys belong while no server is ejected.
@@ -257,7 +279,7 @@ fn draw_limits(random: &mut Random) -> Limits {
         client_requests_max: random.pick(&[1, 2, 3, 16, 4_096]),
         worker_memory_bytes_max: random.pick(&[0, 0, 0, 0, 0, 30_000, 300_000]),
         window_us_max: 100,
-        drain_us_max: 1_000_000,
+        drain_us_max: random.pick(&[1_000_000, u64::MAX]),
     }
 }
 
@@ -290,12 +312,20 @@ fn draw_pool(random: &mut Random, patient: bool) -> Pool {
     pool
 }
 
+/// Addresses of each server.
+pub(crate) const FACES: usize = 3;
+
+/// One of the addresses of server `i` of the pool at `place`.
+pub(crate) fn address(place: usize, face: usize, i: usize) -> Address {
+    Address::Tcp { host: format!("10.{place}.{face}.{i}"), port: 6379 }
+}
+
 /// A plain pool of `servers` servers.
 pub(crate) fn pool(servers: usize) -> Pool {
     let server = |i: usize| Server {
         name: format!("server{i}"),
         display_name: format!("10.0.0.{i}:6379:1"),
-        address: Address::Tcp { host: format!("10.0.0.{i}"), port: 6379 },
+        address: address(0, 0, i),
         weight: 1,
     };
     Pool {

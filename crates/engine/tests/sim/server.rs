@@ -37,8 +37,10 @@ pub(crate) struct SimServer {
     pub(crate) strays: u32,
     /// memcached: it answered a request that wanted no reply, or said what may be taken for that.
     pub(crate) broke_silence: bool,
-    /// The connection each client's newest request came over.
-    lanes: HashMap<u32, WireId>,
+    /// The connection each client's newest request came over, and its number.
+    lanes: HashMap<u32, (WireId, u32)>,
+    /// A worker was given another topology.
+    knows_others: bool,
 }
 
 pub(crate) struct Connection {
@@ -94,6 +96,7 @@ impl SimServer {
             strays: 0,
             broke_silence: false,
             lanes: HashMap::new(),
+            knows_others: false,
         }
     }
 
@@ -248,12 +251,27 @@ impl SimServer {
         }
     }
 
-    /// A client uses one connection to a server for as long as that lives.
-    pub(crate) fn check_lane(&mut self, i: usize, token: Token, at: &mut Scene<'_>) {
+    /// A worker was given another topology.
+    pub(crate) fn note_topology(&mut self) {
+        self.knows_others = true;
+    }
+
+    /// A client uses one connection to a server for as long as that lives. With another topology it may change to another
+    /// one, when all is answered that it sent before; what is answered by a timeout, or never, may arrive later.
+    pub(crate) fn check_lane(
+        &mut self,
+        i: usize,
+        token: Token,
+        is_silent: bool,
+        at: &mut Scene<'_>,
+    ) {
         let wire = self.connections[i].wire;
-        let before = self.lanes.insert(token.client, wire).unwrap_or(wire);
+        let now = (wire, token.sequence);
+        let (before, newest) = self.lanes.insert(token.client, now).unwrap_or(now);
         let alive = |wire| !at.network.look(wire).engine_gone;
-        if before != wire && alive(before) && alive(wire) {
+        let in_order = token.sequence >= newest || is_silent || at.truth.may_time_out();
+        let may_change = self.knows_others && in_order;
+        if before != wire && !may_change && alive(before) && alive(wire) {
             at.truth.accuse(|| format!("{token:?} came over another connection than those before"));
         }
     }

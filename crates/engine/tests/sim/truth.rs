@@ -98,7 +98,7 @@ impl Truth {
             || faults.connect_delay_max > 0
             // The network itself is slow at times.
             || scenario.pool.timeout.is_some_and(|timeout| timeout.as_secs() < 1);
-        if slow && scenario.pool.timeout.is_some() {
+        if slow && scenario.pool.timeout.is_some() || scenario.may_cut() {
             for texts in &mut harm {
                 texts.insert(engine::fault::TIMED_OUT);
             }
@@ -238,6 +238,7 @@ impl Truth {
         refused || self.servers_of(keys).any(|server| self.harm[server].contains(text))
     }
 
+    /// Whether a request may be answered before its server has seen it.
     pub(crate) fn may_time_out(&self) -> bool {
         self.harm.iter().any(|texts| texts.contains(engine::fault::TIMED_OUT))
     }

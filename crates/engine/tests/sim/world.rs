@@ -5,14 +5,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use engine::counters::{CountedPool, ServerCounts};
-use engine::topology::Topology;
+use engine::topology::{Pool, Topology};
 use engine::{Event, Identity};
 
 use crate::client::SimClient;
 use crate::network::Network;
 use crate::random::Random;
 use crate::reactor::{Defect, Worker};
-use crate::scenario::Scenario;
+use crate::scenario::{FACES, Scenario, address, pool};
 use crate::server::SimServer;
 use crate::truth::{Tally, Truth};
 
@@ -69,6 +69,13 @@ impl World {
             })
             .collect();
         workers[0].defect = defect;
+        for (place, servers) in servers.iter().enumerate() {
+            for (face, i) in (0..FACES).flat_map(|face| (0..*servers).map(move |i| (face, i))) {
+                for worker in &mut workers {
+                    worker.know(address(place, face, i), (place as u32, i as u32));
+                }
+            }
+        }
         let mut clients = Vec::new();
         let mut served_by = Vec::new();
         for (pool, scenario) in (0..).zip(&scenarios) {
@@ -169,6 +176,10 @@ impl World {
             }
         }
         self.exchange_events();
+        if self.random.chance(self.parts[0].scenario.reloads, 1000) {
+            self.reload();
+            busy = true;
+        }
         if self.parts[0].scenario.faults.drain && !self.drained && self.random.chance(1, 200) {
             self.drained = true;
             for worker in &mut self.workers {
@@ -179,16 +190,29 @@ impl World {
         busy
     }
 
+    /// One worker is given another topology; the others, if ever, later and another one. Another pool may come or go.
+    fn reload(&mut self) {
+        let mut pools: Vec<_> = (self.parts.iter().enumerate())
+            .map(|(place, part)| Arc::new(part.scenario.variation(place, &mut self.random)))
+            .collect();
+        if self.random.chance(1, 2) {
+            pools.insert(0, Arc::new(Pool { name: "a".into(), ..pool(1) }));
+        }
+        let topology = Topology { epoch: 1, pools, limits: self.parts[0].scenario.limits };
+        let worker = self.random.below(self.workers.len());
+        self.workers[worker].publish(&topology, &mut self.network, self.now);
+        for part in &mut self.parts {
+            part.servers.iter_mut().for_each(SimServer::note_topology);
+        }
+        self.parts[0].truth.note_event("a reload");
+    }
+
     /// Workers tell each other what they learned about servers.
     fn exchange_events(&mut self) {
         for from in 0..self.workers.len() {
-            let worker = &mut self.workers[from];
-            let fresh = worker.events[worker.published..].to_vec();
-            worker.published = worker.events.len();
-            for event in fresh {
-                let told = event.concerns_siblings();
-                for to in (0..self.workers.len()).filter(|to| told && *to != from) {
-                    self.workers[to].mail.push_back(event.clone());
+            for told in std::mem::take(&mut self.workers[from].outbox) {
+                for to in (0..self.workers.len()).filter(|to| *to != from) {
+                    self.workers[to].mail.push_back(told.clone());
                 }
             }
         }
@@ -229,7 +253,8 @@ impl World {
         }
         for (number, worker) in self.workers.iter().enumerate() {
             self.check_gauges(number).map_err(|what| format!("worker {number}: {what}"))?;
-            for (part, counts) in self.parts.iter().zip(&worker.counts.pools) {
+            for (place, part) in self.parts.iter().enumerate() {
+                let counts = self.counted(worker, place);
                 let ejected = counts.servers.iter().any(|server| server.ejected.value() > 0);
                 if ejected && part.scenario.probes() && !self.drained {
                     return Err(format!("worker {number}: every server works and one is ejected"));
@@ -278,19 +303,17 @@ impl World {
     fn check_sums(&self, worker: usize, pool: usize) -> Result<(), String> {
         let mut lost: HashMap<u32, u64> = HashMap::new();
         let mut timed_out_links: HashMap<u32, u64> = HashMap::new();
-        for event in &self.workers[worker].events {
-            if let Event::LinkBroken { pool: of, server, text, requests } = event
-                && *of as usize == pool
-            {
-                *lost.entry(*server).or_default() += u64::from(*requests);
-                if *text == engine::fault::TIMED_OUT {
-                    *timed_out_links.entry(*server).or_default() += 1;
-                }
+        let name = &self.parts[pool].scenario.pool.name;
+        for loss in self.workers[worker].losses.iter().filter(|loss| loss.pool == *name) {
+            *lost.entry(loss.server).or_default() += u64::from(loss.requests);
+            if loss.text == engine::fault::TIMED_OUT {
+                *timed_out_links.entry(loss.server).or_default() += 1;
             }
         }
         let vanished = self.parts[pool].scenario.faults.vanishing_clients > 0;
         let silences: u64 = self.clients_of(worker, pool).map(|client| client.silences).sum();
-        for (index, server) in self.workers[worker].counts.pools[pool].servers.iter().enumerate() {
+        let counted = self.counted(&self.workers[worker], pool);
+        for (index, server) in counted.servers.iter().enumerate() {
             let of = |counts: &HashMap<u32, u64>| counts.get(&(index as u32)).copied().unwrap_or(0);
             let requests = server.requests.value();
             let ends = server.responses.value() + of(&lost) + server.server_timedout.value();
@@ -303,6 +326,12 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// The counts of a pool that has clients: another one may stand before these.
+    fn counted<'w>(&self, worker: &'w Worker, pool: usize) -> &'w CountedPool {
+        let pools = &worker.counts.pools;
+        &pools[pools.len() - self.parts.len() + pool]
     }
 
     fn clients_of(&self, worker: usize, pool: usize) -> impl Iterator<Item = &SimClient> {
@@ -325,7 +354,8 @@ impl World {
             false => Err(format!("{what} is {value}, not {wanted}")),
         };
         let mut clients = 0;
-        for (pool, counted) in counts.pools.iter().enumerate() {
+        for pool in 0..self.parts.len() {
+            let counted = self.counted(worker, pool);
             let connected =
                 self.clients_of(number, pool).filter(|client| !client.gone).count() as u64;
             is("client_connections", counted.client_connections.value(), connected)?;

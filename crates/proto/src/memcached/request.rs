@@ -191,52 +191,47 @@ impl RequestScanner {
     /// Takes words from `window` until the line ends in it; whether it did.
     #[inline]
     fn words(&mut self, window: &[u8], args: &mut Vec<Span>) -> Result<bool, Scan> {
-        loop {
-            let rest = window.get(self.at as usize..).unwrap_or_default();
+        let mut at = self.at as usize;
+        let mut word = self.word;
+        let is_whole = loop {
+            let rest = window.get(at..).unwrap_or_default();
             let run = plain_len(rest);
-            let Some(byte) = rest.get(run) else {
-                if run > 0 {
-                    self.word.get_or_insert(self.at);
-                }
-                self.at = self.at.saturating_add(offset32(run));
-                return Ok(false);
-            };
             if run > 0 {
-                self.word.get_or_insert(self.at);
-                self.at = self.at.saturating_add(offset32(run));
+                word.get_or_insert(offset32(at));
+                at = at.saturating_add(run);
             }
-            match *byte {
-                b' ' => self.end_word(args),
-                b'\r' => {
-                    let behind = self.at.saturating_add(1);
-                    match window.get(behind as usize) {
-                        None => return Ok(false),
-                        Some(b'\n') => {}
-                        Some(_) => {
-                            let malformed = Malformed::at(behind as usize, Reason::BareCr);
-                            return Err(Scan::Malformed(malformed));
-                        }
-                    }
-                    self.end_word(args);
-                    self.at = behind.saturating_add(1);
-                    return Ok(true);
-                }
-                _ => {
-                    self.has_control = true;
-                    self.word.get_or_insert(self.at);
-                }
+            let (byte, next) = match rest.get(run..) {
+                Some([byte, next, ..]) => (*byte, Some(*next)),
+                Some([byte]) => (*byte, None),
+                _ => break false,
+            };
+            if byte != b' ' && byte != b'\r' {
+                self.has_control = true;
+                word.get_or_insert(offset32(at));
+                at = at.saturating_add(1);
+                continue;
             }
-            self.at = self.at.saturating_add(1);
-        }
-    }
-
-    /// A word, if there is one, ends at `at`.
-    #[inline]
-    fn end_word(&mut self, args: &mut Vec<Span>) {
-        if let Some(start) = self.word.take() {
-            self.longest = self.longest.max(self.at.saturating_sub(start));
-            args.push(Span { start, end: self.at });
-        }
+            if byte == b'\r' && next != Some(b'\n') {
+                if next.is_none() {
+                    break false;
+                }
+                let malformed = Malformed::at(at.saturating_add(1), Reason::BareCr);
+                return Err(Scan::Malformed(malformed));
+            }
+            if let Some(start) = word.take() {
+                let end = offset32(at);
+                self.longest = self.longest.max(end.saturating_sub(start));
+                args.push(Span { start, end });
+            }
+            if byte == b'\r' {
+                at = at.saturating_add(2);
+                break true;
+            }
+            at = at.saturating_add(1);
+        };
+        self.at = offset32(at);
+        self.word = word;
+        Ok(is_whole)
     }
 
     /// The line is whole.

@@ -5,7 +5,7 @@ use proto::memcached::key::Decoded;
 use proto::memcached::limits::{
     KEYS_LINE_BYTES_MAX, KEYS_MAX, LINE_BYTES_MAX, SERVED_LINE_BYTES_MAX,
 };
-use proto::memcached::{Reason, Refusal, RequestScanner, Scan, Silence, command};
+use proto::memcached::{Reason, Refusal, RequestScanner, Scan, Silence, command, walk};
 
 use crate::{Outcome, scan_every_way};
 
@@ -460,4 +460,27 @@ fn the_table_is_in_order() {
         assert_eq!(usize::from(row.id), id);
         assert_eq!(command::find(row.name.as_bytes()), Some(row));
     }
+}
+
+#[test]
+fn an_error_about_what_was_found_never_answers_a_request_without_reply() {
+    for line in [
+        "CLIENT_ERROR cannot increment or decrement non-numeric value\r\n",
+        "CLIENT_ERROR invalid numeric delta argument\r\n",
+        "CLIENT_ERROR invalid exptime argument\r\n",
+    ] {
+        assert!(
+            walk::is_error(line.as_bytes()) && !walk::is_error_despite_noreply(line.as_bytes())
+        );
+    }
+    for line in [
+        "ERROR\r\n",
+        "CLIENT_ERROR bad data chunk\r\n",
+        "CLIENT_ERROR cannot\r\n",
+        "SERVER_ERROR object too large for cache\r\n",
+        "SERVER_ERROR out of memory storing object\r\n",
+    ] {
+        assert!(walk::is_error_despite_noreply(line.as_bytes()));
+    }
+    assert!(!walk::is_error_despite_noreply(b"STORED\r\n"));
 }

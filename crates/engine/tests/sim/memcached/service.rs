@@ -131,7 +131,7 @@ impl SimServer {
     /// The request arrived, or its part.
     fn note_ask(&mut self, i: usize, ask: &Ask, at: &mut Scene<'_>) {
         self.connections[i].note(self.index, ask.token, at.truth);
-        self.check_lane(i, ask.token, at);
+        self.check_lane(i, ask.token, ask.is_silent(), at);
     }
 
     fn deviation(&mut self, ask: &Ask, at: &mut Scene<'_>) -> Option<Deviation> {

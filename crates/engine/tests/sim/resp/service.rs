@@ -59,7 +59,7 @@ impl SimServer {
         let step = if stored { 2 } else { 1 };
         let keys: Vec<_> = arguments[1..].iter().step_by(step).collect();
         if let Some(token) = connection.check(self.index, &keys, at.truth) {
-            self.check_lane(i, token, at);
+            self.check_lane(i, token, false, at);
             let reply = self.reply_to(token, arguments, truth, at);
             self.connections[i].reply(self.index, reply, at);
         } else {

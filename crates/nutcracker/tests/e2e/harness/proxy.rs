@@ -249,11 +249,15 @@ impl Proxy {
     /// A sample of the metrics, by its name and labels.
     #[track_caller]
     pub(crate) fn metric(&self, sample: &str) -> u64 {
-        let mut stream = TcpStream::connect(self.stats).expect("connect to the statistics port");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a read timeout");
-        stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").expect("ask for the metrics");
-        let mut text = String::new();
-        stream.read_to_string(&mut text).expect("read the metrics");
+        let text = eventually("the metrics", || {
+            let mut stream = TcpStream::connect(self.stats).ok()?;
+            stream.set_read_timeout(Some(PATIENCE)).expect("a read timeout");
+            let mut text = String::new();
+            stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").ok()?;
+            stream.read_to_string(&mut text).ok()?;
+            // Whoever asks too late is given the document.
+            text.starts_with("HTTP/").then_some(text)
+        });
         let line = text.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
         let value = line.unwrap_or_else(|| panic!("no {sample} in {text}"));
         value.parse().unwrap_or_else(|error| panic!("{sample} is {value}: {error}"))

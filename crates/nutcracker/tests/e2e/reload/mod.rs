@@ -26,13 +26,16 @@ fn await_open_files(proxy: &mut Proxy, expected: usize) {
     assert!(reached, "{last} descriptors are open and not {expected}");
 }
 
-/// Descriptors that are open while nothing happens. The reader of the statistics may linger for a moment.
+/// Descriptors that are open while nothing happens.
 fn open_files_at_rest(proxy: &mut Proxy) -> usize {
-    let mut before = 0;
+    // Now it is up, and has served whoever connected before.
+    proxy.reloads();
+    let (mut before, mut same) = (0, 0);
     eventually("the number of descriptors rests", || {
         let now = proxy.process().open_files();
-        let rests = std::mem::replace(&mut before, now) == now;
-        rests.then_some(now)
+        same = if now == before { same + 1 } else { 0 };
+        before = now;
+        (same == 20).then_some(now)
     })
 }
 
@@ -159,6 +162,20 @@ fn what_a_pool_that_is_gone_does_not_finish_is_cut_after_the_drain_timeout() {
 }
 
 #[test]
+fn a_pool_that_changes_its_protocol_starts_anew_at_its_address() {
+    let (redis, memcached) = (RealServer::redis(), RealServer::memcached());
+    for workers in WORKER_COUNTS {
+        let mut proxy = Proxy::with(Pool::redis(&[&redis])).workers(workers).start();
+        let mut client = proxy.client();
+        client.expect_usable();
+        proxy.reload(Pool::memcached(&[&memcached]));
+        assert_eq!(client.drain(PATIENCE), (Vec::new(), Ending::Eof));
+        proxy.client().ask("set a 0 0 1\r\nx\r\n", "STORED\r\n");
+        proxy.client().ask("get a\r\n", "VALUE a 0 1\r\nx\r\nEND\r\n");
+    }
+}
+
+#[test]
 fn pools_may_swap_their_addresses() {
     let servers = RealServer::several(2);
     let pools = |alpha: usize, beta: usize| {
@@ -211,15 +228,17 @@ fn a_unix_listener_gets_other_permissions_and_moves() {
 #[test]
 fn an_address_that_cannot_be_had_leaves_everything_as_it_was() {
     let server = RealServer::redis();
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let taken = taken.local_addr().expect("an address");
+    let taken = eventually("a free port", || {
+        std::net::TcpListener::bind(("127.0.0.1", unused_port())).ok()
+    });
+    let taken_address = taken.local_addr().expect("an address");
     let alpha = Pool::redis(&[&server]);
     let beta = Pool::redis(&[&server]).named("beta").listen(1);
     let mut proxy = Proxy::start(&alpha);
     let open = open_files_at_rest(&mut proxy);
     let mut client = proxy.client();
     client.expect_usable();
-    let other = server_at(taken);
+    let other = server_at(taken_address);
     proxy.rewrite(yaml(&[alpha.clone().listen(2), beta.clone(), other]));
     proxy.signal(Signal::USR1);
     eventually("the reload fails", || (proxy.reloads() == (0, 1)).then_some(()));

@@ -3,7 +3,7 @@
 use engine::topology::{Limits, Pool};
 
 use super::{Cache, INVALID, TIMED_OUT, found, get, pool, set, set_noreply};
-use crate::network::Door;
+use crate::network::{Door, WireId};
 use crate::rig::Rig;
 
 const OUT_OF_MEMORY: &str = "SERVER_ERROR out of memory storing object\r\n";
@@ -210,16 +210,56 @@ fn an_error_to_a_silent_request_is_swallowed_when_nothing_else_is_under_way() {
     cache.assert_in_step();
 }
 
-#[test]
-fn a_doubtful_error_ends_the_connection_and_is_nobodys_reply() {
+/// One silent request, then two of another client that are not: the server has answered with an error and was asked.
+fn in_doubt() -> (Cache, WireId) {
     let mut cache = Cache::new(1);
     let (key, other) = (cache.keys[0].clone(), cache.rig.client());
     cache.ask(set_noreply(&key, "v"));
     cache.rig.send(other, get(&key) + &get(&key));
+    let asked = set_noreply(&key, "v") + &get(&key) + &get(&key);
+    assert_eq!(cache.heard(0), asked);
     cache.answer(0, OUT_OF_MEMORY);
+    assert_eq!(cache.rig.read(other), "", "kept back");
+    assert_eq!(cache.heard(0), "version\r\n");
+    (cache, other)
+}
+
+#[test]
+fn a_doubtful_error_is_the_reply_it_is_counted_to_be() {
+    let (mut cache, other) = in_doubt();
+    let key = cache.keys[0].clone();
+    // What comes later waits behind the question.
+    cache.ask("version\r\n".to_owned() + &get(&key));
+    cache.answer(0, found(&key, "1"));
+    assert_eq!(cache.rig.read(other), "", "kept back");
+    cache.answer(0, "VERSION of the question\r\n");
+    assert_eq!(cache.rig.read(other), OUT_OF_MEMORY.to_owned() + &found(&key, "1"));
+    cache.answer(0, "VERSION 1\r\n".to_owned() + &found(&key, "2"));
+    assert_eq!(cache.got(), "VERSION 1\r\n".to_owned() + &found(&key, "2"));
+    assert!(cache.is_connected(0));
+    cache.assert_in_step();
+}
+
+#[test]
+fn a_reply_too_many_ends_the_connection_and_is_nobodys() {
+    let (mut cache, other) = in_doubt();
+    let key = cache.keys[0].clone();
+    cache.answer(0, found(&key, "1") + &found(&key, "2"));
+    assert!(cache.is_connected(0));
+    cache.answer(0, "VERSION of the question\r\n");
     assert!(!cache.is_connected(0));
     assert_eq!(cache.rig.read(other), INVALID.repeat(2));
     assert_eq!(cache.got(), "");
+    cache.assert_in_step();
+}
+
+#[test]
+fn a_doubt_ends_with_the_connection_and_with_the_patience_of_those_who_wait() {
+    let (mut cache, other) = in_doubt();
+    cache.rig.pass_ms(400);
+    assert_eq!(cache.rig.read(other), TIMED_OUT.repeat(2));
+    cache.rig.pass_ms(400);
+    assert!(!cache.is_connected(0), "it stayed silent");
     cache.assert_in_step();
 }
 
@@ -244,6 +284,9 @@ fn a_server_that_answers_once_is_asked_for_answers_from_then_on() {
             cache.ask(get(&key));
         }
         cache.answer(0, OUT_OF_MEMORY);
+        if !is_alone {
+            cache.answer(0, found(&key, "v") + "VERSION 1\r\n");
+        }
         cache.got();
         cache.assert_in_step();
         // `noreply` is blanked out, and the answers are dropped whatever they are.
