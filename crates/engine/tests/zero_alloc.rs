@@ -1,171 +1,20 @@
 //! In steady state a request costs no allocation, whatever its kind: counted over the whole engine, from the bytes of
 //! clients to the bytes for clients. Apart from the simulation because nothing but the engine may allocate here.
 
-use std::io::IoSlice;
-use std::sync::Arc;
-use std::time::Duration;
+mod steady;
 
-use engine::counters::Counts;
-use engine::topology::{Address, CrossShard, FlushAll, Limits, Pool, Protocol, Server, Topology};
-use engine::{Engine, Environment, Event, Identity, Now, Slot};
-use sharding::{Distribution, Hash, Node, Sharder};
+use engine::topology::Protocol;
+use steady::{Exchange, Rig, bulk, gets, memcached_get, memcached_set, mget, mset, request, set};
 
 /// Rounds before counting, and counted.
 const WARM_UP: usize = 300;
 const ROUNDS: usize = 100;
 
-struct NoText;
-
-impl Environment for NoText {
-    fn info(&self, _section: Option<&[u8]>, _text: &mut String) {}
-    fn stats(&self, _tell: &mut dyn FnMut(&str, &str)) {}
-}
-
-fn pool(servers: usize) -> Pool {
-    let server = |i: usize| Server {
-        name: format!("server{i}"),
-        display_name: format!("10.0.0.{i}:6379:1"),
-        address: Address::Tcp { host: format!("10.0.0.{i}"), port: 6379 },
-        weight: 1,
-    };
-    Pool {
-        name: "pool".into(),
-        protocol: Protocol::Redis,
-        hash: Hash::Fnv1a64,
-        hash_tag: None,
-        distribution: Distribution::Ketama,
-        timeout: Some(Duration::from_millis(400)),
-        redis_auth: None,
-        redis_db: 0,
-        preconnect: true,
-        server_connections: 1,
-        ejection: None,
-        retry_timeout: Duration::from_secs(30),
-        cross_shard: CrossShard::FirstKey,
-        flush_all: FlushAll::Refuse,
-        item_bytes_max: u32::MAX,
-        servers: (0..servers).map(server).collect(),
-    }
-}
-
-/// What is exchanged in each round. Everything is made before counting begins.
-struct Exchange {
-    /// The bytes of each client in a round.
-    request: Vec<u8>,
-    /// What each server answers for one client.
-    replies: Vec<Vec<u8>>,
-    /// What each client gets.
-    answer: Vec<u8>,
-    clients: usize,
-    /// Longest piece of a read.
-    piece: usize,
-}
-
-/// An engine with clients and established server connections.
-struct Rig {
-    engine: Engine,
-    clients: Vec<Slot>,
-    links: Vec<Slot>,
-    flush: Vec<Slot>,
-    events: Vec<Event>,
-    /// How much of its answer each slot got in this round.
-    got: Vec<usize>,
-    now: Now,
-}
-
-impl Rig {
-    fn new(servers: usize, clients: usize) -> Rig {
-        let topology =
-            Topology { epoch: 1, pools: vec![Arc::new(pool(servers))], limits: Limits::default() };
-        let identity = Identity { worker: 0, workers: 1, seed: 1 };
-        let mut engine = Engine::new(identity, Arc::new(NoText));
-        let now = Now { mono_us: 1_000_000, wall_us: 1_000_000 };
-        engine.publish(&topology, &Counts::for_topology(&topology), now);
-        let mut links = vec![0; servers];
-        for (slot, _, server) in engine.actions().connect.drain(..) {
-            links[server as usize] = slot;
-        }
-        links.iter().for_each(|link| engine.connected(*link));
-        let clients: Vec<_> = (0..clients).map(|_| engine.accept(0, None)).collect();
-        Rig {
-            engine,
-            clients,
-            links,
-            flush: Vec::new(),
-            events: Vec::new(),
-            got: vec![0; 4096],
-            now,
-        }
-    }
-
-    /// Every client sends its request, every server answers, the last server first.
-    fn round(&mut self, exchange: &Exchange) {
-        self.now.mono_us += 50;
-        for i in 0..self.clients.len() {
-            for piece in exchange.request.chunks(exchange.piece) {
-                self.engine.received(self.clients[i], piece, self.now);
-            }
-        }
-        self.turn(exchange);
-        for server in (0..self.links.len()).rev() {
-            for _ in 0..self.clients.len() {
-                for piece in exchange.replies[server].chunks(exchange.piece) {
-                    self.engine.received(self.links[server], piece, self.now);
-                }
-            }
-        }
-        self.turn(exchange);
-        while self.engine.deadline() == Some(0) {
-            self.turn(exchange);
-        }
-        for client in &self.clients {
-            assert_eq!(self.got[*client as usize], exchange.answer.len(), "an answer is missing");
-            self.got[*client as usize] = 0;
-        }
-    }
-
-    /// Ends a phase and a turn: writes everything, and checks what is written to clients.
-    fn turn(&mut self, exchange: &Exchange) {
-        self.engine.turn(self.now);
-        self.engine.take_events(&mut self.events);
-        self.engine.end_phase();
-        let actions = self.engine.actions();
-        assert!(actions.close.is_empty() && actions.connect.is_empty());
-        actions.resume.clear();
-        std::mem::swap(&mut actions.flush, &mut self.flush);
-        for slot in self.flush.drain(..) {
-            let is_client = !self.links.contains(&slot);
-            loop {
-                let mut slices = [IoSlice::new(&[]); 64];
-                let filled = self.engine.output(slot, &mut slices);
-                let mut written = 0;
-                for slice in &slices[..filled] {
-                    if is_client {
-                        let from = self.got[slot as usize] + written;
-                        assert_eq!(exchange.answer.get(from..from + slice.len()), Some(&**slice));
-                    }
-                    written += slice.len();
-                }
-                if written == 0 {
-                    break;
-                }
-                self.got[slot as usize] += written;
-                self.engine.written(slot, written);
-            }
-        }
-    }
-}
-
 /// Allocations of the rounds that are counted, after those that are not.
 #[track_caller]
 fn assert_no_allocation(exchange: &Exchange) {
-    let servers = exchange.replies.len();
-    let mut rig = Rig::new(servers, exchange.clients);
-    // A new client may have few requests under way; every reply allows it more.
-    let one_by_one = gets(servers, exchange.clients, 1);
-    for _ in 0..WARM_UP {
-        rig.round(&one_by_one);
-    }
+    let mut rig = Rig::new(exchange);
+    rig.warm_up(exchange);
     for _ in 0..WARM_UP {
         rig.round(exchange);
     }
@@ -182,104 +31,43 @@ fn assert_no_allocation(exchange: &Exchange) {
     assert_eq!(rig.engine.buffered_bytes(), 0);
 }
 
-fn array(elements: &[Vec<u8>]) -> Vec<u8> {
-    let mut out = format!("*{}\r\n", elements.len()).into_bytes();
-    elements.iter().for_each(|element| out.extend(element));
-    out
-}
-
-fn bulk(payload: &[u8]) -> Vec<u8> {
-    [format!("${}\r\n", payload.len()).as_bytes(), payload, b"\r\n"].concat()
-}
-
-fn request(words: &[Vec<u8>]) -> Vec<u8> {
-    array(&words.iter().map(|word| bulk(word)).collect::<Vec<_>>())
-}
-
-/// Keys that live on the shards of a pool of `servers` in turn.
-fn keys(servers: usize, n: usize) -> Vec<Vec<u8>> {
-    let mut keys = (0..).map(|i| format!("key:{i:012}").into_bytes());
-    let mut next = |wanted| keys.by_ref().find(|key| shard(servers, key) == wanted);
-    (0..n).map(|i| next(i % servers).unwrap_or_default()).collect()
-}
-
-fn value(key: &[u8]) -> Vec<u8> {
-    let mut value = key.to_vec();
-    value.resize(32, b'.');
-    value
-}
-
-/// The shard of a key in a pool of `servers`.
-fn shard(servers: usize, key: &[u8]) -> usize {
-    let pool = pool(servers);
-    let nodes: Vec<_> = pool
-        .servers
-        .iter()
-        .map(|server| Node { name: server.name.as_bytes(), weight: 1 })
-        .collect();
-    Sharder::new(pool.hash, None, pool.distribution, &nodes).shard(key, || 0)
-}
-
-/// `clients` clients that pipeline `depth` GETs over all servers.
-fn gets(servers: usize, clients: usize, depth: usize) -> Exchange {
-    let mut exchange = Exchange {
-        request: Vec::new(),
-        replies: vec![Vec::new(); servers],
-        answer: Vec::new(),
-        clients,
-        piece: usize::MAX,
-    };
-    for key in keys(servers, depth) {
-        exchange.request.extend(request(&[b"GET".to_vec(), key.clone()]));
-        let reply = bulk(&value(&key));
-        exchange.replies[shard(servers, &key)].extend(&reply);
-        exchange.answer.extend(reply);
-    }
-    exchange
-}
-
-/// Clients that ask for `n` keys at once.
-fn mget(servers: usize, clients: usize, n: usize) -> Exchange {
-    let keys = keys(servers, n);
-    let mut words = vec![b"MGET".to_vec()];
-    words.extend(keys.iter().cloned());
-    let of_shard = |server: usize| {
-        let own = keys.iter().filter(|key| shard(servers, key) == server);
-        array(&own.map(|key| bulk(&value(key))).collect::<Vec<_>>())
-    };
-    Exchange {
-        request: request(&words),
-        replies: (0..servers).map(of_shard).collect(),
-        answer: array(&keys.iter().map(|key| bulk(&value(key))).collect::<Vec<_>>()),
-        clients,
-        piece: usize::MAX,
-    }
-}
-
 #[test]
 fn a_get_allocates_nothing() {
-    assert_no_allocation(&gets(1, 1, 1));
-    assert_no_allocation(&gets(1, 50, 1));
+    assert_no_allocation(&gets(1, 1));
+    assert_no_allocation(&gets(1, 1).by(50));
 }
 
 #[test]
 fn a_set_of_32_bytes_allocates_nothing() {
-    let key = keys(1, 1).remove(0);
-    let set = request(&[b"SET".to_vec(), key.clone(), value(&key)]);
-    let ok = b"+OK\r\n".to_vec();
-    for clients in [1, 50] {
-        let (request, answer) = (set.clone(), ok.clone());
-        let replies = vec![ok.clone()];
-        assert_no_allocation(&Exchange { request, replies, answer, clients, piece: usize::MAX });
-    }
+    assert_no_allocation(&set());
+    assert_no_allocation(&set().by(50));
 }
 
 #[test]
 fn an_mget_of_10_or_100_keys_over_three_servers_allocates_nothing() {
     for n in [10, 100] {
         for clients in [1, 50] {
-            let exchange = mget(3, clients, n);
-            assert_no_allocation(&exchange);
+            assert_no_allocation(&mget(3, n).by(clients));
+        }
+    }
+}
+
+#[test]
+fn an_mset_of_10_or_100_keys_over_three_servers_allocates_nothing() {
+    for n in [10, 100] {
+        for clients in [1, 50] {
+            assert_no_allocation(&mset(3, n).by(clients));
+        }
+    }
+}
+
+#[test]
+fn gets_and_sets_of_memcached_allocate_nothing() {
+    // The keys and the three parts of a long get take a large buffer each, of which the pool keeps 128.
+    for clients in [1, 25] {
+        assert_no_allocation(&memcached_set().by(clients));
+        for n in [1, 10, 100] {
+            assert_no_allocation(&memcached_get(3, n).by(clients));
         }
     }
 }
@@ -288,7 +76,7 @@ fn an_mget_of_10_or_100_keys_over_three_servers_allocates_nothing() {
 fn pipelines_over_three_servers_that_answer_in_the_wrong_order_allocate_nothing() {
     for depth in [1, 16, 64] {
         for clients in [1, 8, 50] {
-            assert_no_allocation(&gets(3, clients, depth));
+            assert_no_allocation(&gets(3, depth).by(clients));
         }
     }
 }
@@ -296,15 +84,15 @@ fn pipelines_over_three_servers_that_answer_in_the_wrong_order_allocate_nothing(
 #[test]
 fn requests_and_replies_in_pieces_allocate_nothing() {
     for piece in [1, 7, 100] {
-        assert_no_allocation(&Exchange { piece, ..gets(3, 8, 16) });
-        assert_no_allocation(&Exchange { piece, ..mget(3, 8, 10) });
+        assert_no_allocation(&Exchange { piece, ..gets(3, 16).by(8) });
+        assert_no_allocation(&Exchange { piece, ..mget(3, 10).by(8) });
     }
 }
 
 /// Bytes that a round of `spike` leaves allocated in an engine that has served small requests before.
 fn bytes_left_by(spike: &Exchange) -> i64 {
-    let mut rig = Rig::new(spike.replies.len(), spike.clients);
-    let small = gets(spike.replies.len(), spike.clients, 1);
+    let mut rig = Rig::new(spike);
+    let small = spike.one_by_one();
     for _ in 0..2_500 {
         rig.round(&small);
     }
@@ -315,30 +103,36 @@ fn bytes_left_by(spike: &Exchange) -> i64 {
     .bytes_current
 }
 
+/// Requests that reach no server.
+fn local(request: Vec<u8>, answer: Vec<u8>) -> Exchange {
+    let (protocol, replies) = (Protocol::Redis, vec![Vec::new()]);
+    Exchange { protocol, request, replies, answer, clients: 1, piece: usize::MAX }
+}
+
 #[test]
 fn a_large_message_that_the_proxy_echoes_leaves_nothing_behind() {
     let message = vec![b'x'; 8 << 20];
-    let request = request(&[b"ECHO".to_vec(), message.clone()]);
-    let (replies, answer) = (vec![Vec::new()], bulk(&message));
-    let left = bytes_left_by(&Exchange { request, replies, answer, clients: 1, piece: 64 << 10 });
+    let request = request(&[b"ECHO", &message]);
+    let echo = Exchange { piece: 64 << 10, ..local(request, bulk(&message)) };
+    let left = bytes_left_by(&echo);
     assert!(left < 256 << 10, "{left} bytes");
 }
 
 #[test]
 fn a_spike_of_requests_leaves_little_behind() {
-    let left = bytes_left_by(&Exchange { piece: 64 << 10, ..gets(1, 40, 4_000) });
+    let left = bytes_left_by(&Exchange { piece: 64 << 10, ..gets(1, 4_000).by(40) });
     assert!(left < 8 << 20, "{left} bytes");
 }
 
 #[test]
 fn commands_the_proxy_answers_itself_allocate_nothing() {
-    let words = |words: &[&str]| {
-        request(&words.iter().map(|word| word.as_bytes().to_vec()).collect::<Vec<_>>())
-    };
-    let request =
-        [words(&["PING"]), words(&["ECHO", "hello"]), words(&["nonsense"]), b"ping\r\n".to_vec()];
+    let request = [
+        request(&[b"PING"]),
+        request(&[b"ECHO", b"hello"]),
+        request(&[b"nonsense"]),
+        b"ping\r\n".to_vec(),
+    ];
     let unknown = "-ERR unknown command 'nonsense', with args beginning with: \r\n";
     let answer = format!("+PONG\r\n$5\r\nhello\r\n{unknown}+PONG\r\n").into_bytes();
-    let (request, replies) = (request.concat(), vec![Vec::new()]);
-    assert_no_allocation(&Exchange { request, replies, answer, clients: 8, piece: usize::MAX });
+    assert_no_allocation(&local(request.concat(), answer).by(8));
 }
