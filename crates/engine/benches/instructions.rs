@@ -20,8 +20,8 @@ use steady::{
 };
 
 /// Rounds before counting and counted. Everything is deterministic: one round is like the next but for the keys.
-const WARM_UP: usize = 200;
-const ROUNDS: usize = 32;
+const WARM_UP: usize = 40;
+const ROUNDS: usize = 16;
 /// Keys that are hashed and routed in turn.
 const KEYS: usize = 32;
 
@@ -255,7 +255,7 @@ fn whole_requests() {
         ("redis get", 1, gets(3, 1)),
         ("redis get, 50 clients", 50, gets(3, 1).by(50)),
         ("redis get, pipeline of 16", 16, gets(3, 16)),
-        ("redis get, pipeline of 64, 50 clients", 50 * 64, gets(3, 64).by(50)),
+        ("redis get, pipeline of 64, 10 clients", 10 * 64, gets(3, 64).by(10)),
         ("redis set of 32 bytes, 50 clients", 50, set().by(50)),
         ("redis mget of 10 keys, 50 clients", 50, mget(3, 10).by(50)),
         ("redis mget of 100 keys, 50 clients", 50, mget(3, 100).by(50)),

@@ -12,7 +12,7 @@ use engine::{Engine, Environment, Event, Identity, Now, Slot};
 use sharding::{Distribution, Hash, Node, Sharder};
 
 /// Rounds of single requests before anything is asked of new clients.
-const WARM_UP: usize = 300;
+const WARM_UP: usize = 100;
 
 /// More than the connections of any rig.
 const SLOTS: usize = 4096;
