@@ -23,7 +23,7 @@ usage: cargo xtask VERB
   run [--seconds N]     start three Redis servers and nutcracker, until Ctrl-C or for N seconds
   test                  everything CI checks
   count                 instructions per operation beside the reference; UPDATE_COUNTS=1 makes a new one
-  bench [ROUNDS]        CPU per request beside twemproxy 0.5, as a table; 5 rounds if not told";
+  bench [OPTION]...     ours beside twemproxy 0.5 and others; `bench --help` says more";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -48,10 +48,7 @@ fn dispatch(arguments: &[&str]) -> Result<()> {
         }
         ["test"] => checks::run(),
         ["count"] => counts::run(),
-        ["bench"] => bench::run(5),
-        ["bench", rounds] => {
-            bench::run(rounds.parse().with_context(|| format!("{rounds} is no number of rounds"))?)
-        }
+        ["bench", words @ ..] => bench::run(words),
         [] | ["help" | "-h" | "--help"] => {
             println!("{USAGE}");
             Ok(())

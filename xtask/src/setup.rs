@@ -54,7 +54,7 @@ const KEEPALIVED: Program = Program {
     unit: Some("keepalived.service"),
     need: Need::ForTestsOf("a pair of proxies behind a virtual address"),
 };
-const HAPROXY: Program = Program {
+pub(crate) const HAPROXY: Program = Program {
     name: "haproxy",
     package: "haproxy",
     unit: Some("haproxy.service"),
@@ -105,6 +105,9 @@ pub(crate) const FOR_TESTS: [Program; 10] = [
 
 /// What `cargo xtask count` needs.
 pub(crate) const FOR_COUNTS: [Program; 1] = [VALGRIND];
+
+/// What `make bench` needs.
+pub(crate) const FOR_BENCH: [Program; 4] = [REDIS, MEMCACHED, TWEMPROXY, HAPROXY];
 
 /// Installs whatever of `programs` is missing: with apt on Debian and its children, elsewhere it says what to install.
 ///
