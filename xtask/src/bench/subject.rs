@@ -193,7 +193,7 @@ fn start_haproxy(servers: &[SocketAddr], folder: &Folder) -> Result<Serving> {
     // A connection that is relayed is two files.
     let connections = machine::open_files().saturating_sub(FILES_SPARE) / 2;
     let text = format!(
-        "global\n  nbthread 1\n  maxconn {connections}\ndefaults\n  mode tcp\n  timeout connect 5s\n  timeout client 60s\n  \
+        "global\n  nbthread 1\n  maxconn {connections}\ndefaults\n  mode tcp\n  timeout connect 30s\n  timeout client 60s\n  \
          timeout server 60s\nlisten bench\n  bind {listen}\n{list}"
     );
     let conf = folder.path().join("haproxy.cfg");

@@ -20,8 +20,9 @@ use crate::bench::machine;
 
 /// A look at the phase at least this often.
 const LOOK: Duration = Duration::from_millis(10);
-/// How long replies under way are awaited at the end.
-const PATIENCE_NS: u64 = 3_000_000_000;
+/// How long the next reply is awaited at the end, and all of them.
+const NEXT_NS: u64 = 2_000_000_000;
+const ALL_NS: u64 = 4_000_000_000;
 const READ_BYTES: usize = 256 << 10;
 const TIMER: Token = Token(usize::MAX);
 
@@ -32,8 +33,15 @@ struct Driver<'a> {
     poll: Poll,
     buffer: Vec<u8>,
     streams: Vec<Stream>,
-    /// When to give up waiting for the rest, once the end has begun.
-    patience: Option<u64>,
+    ending: Option<Ending>,
+}
+
+/// The end of a run has begun.
+struct Ending {
+    begun: u64,
+    /// How many requests were under way at the latest look at which one had been answered, and when that was.
+    under_way: usize,
+    changed: u64,
 }
 
 /// Drives the connections that are the share of this thread.
@@ -49,7 +57,7 @@ pub(super) fn run(load: &Load<'_>, shared: &Shared, thread: usize, threads: usiz
         poll: Poll::new()?,
         buffer: vec![0; READ_BYTES],
         streams: Vec::new(),
-        patience: None,
+        ending: None,
     };
     if load.shape != Shape::Churn {
         for index in 0..share {
@@ -79,16 +87,20 @@ impl Driver<'_> {
         Ok(())
     }
 
-    /// Whether to go on: until the end has come and all is answered.
+    /// Whether to go on: until the end has come and all is answered, or that would take too long. A proxy may be slow,
+    /// but none may lose a reply.
     fn goes_on(&mut self) -> Result<bool> {
         if self.meter.turn() != Phase::Ending {
             return Ok(true);
         }
         let under_way: usize = self.streams.iter().map(|stream| stream.due.len()).sum();
         let now = now_ns();
-        let patience = *self.patience.get_or_insert(now + PATIENCE_NS);
-        ensure!(now < patience, "{under_way} requests were never answered");
-        Ok(under_way > 0)
+        let ending = self.ending.get_or_insert(Ending { begun: now, under_way, changed: now });
+        if under_way != ending.under_way {
+            (ending.under_way, ending.changed) = (under_way, now);
+        }
+        ensure!(now < ending.changed + NEXT_NS, "{under_way} requests were never answered");
+        Ok(under_way > 0 && now < ending.begun + ALL_NS)
     }
 
     /// Handles the events of established connections.

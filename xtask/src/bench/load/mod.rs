@@ -20,6 +20,10 @@ use rustix::time::{ClockId, clock_gettime};
 use super::machine;
 use script::Script;
 
+/// A measurement of fewer requests goes on, for so many times what was asked for at most.
+const REQUESTS_MIN: u64 = 200;
+const LONGER: u32 = 10;
+
 /// How requests follow each other.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Shape {
@@ -84,6 +88,18 @@ impl Shared {
     fn enter(&self, phase: Phase) {
         self.phase.store(phase as u8, Ordering::Relaxed);
     }
+
+    /// Lets `span` pass, and up to [`LONGER`] times as much until `requests` more than `before` are completed.
+    fn wait(&self, span: Duration, before: u64, requests: u64, has_failed: impl Fn() -> bool) {
+        let begun = Instant::now();
+        thread::sleep(span);
+        while self.completed.load(Ordering::Relaxed) - before < requests
+            && begun.elapsed() < span * LONGER
+            && !has_failed()
+        {
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
 }
 
 impl Load<'_> {
@@ -108,11 +124,12 @@ impl Load<'_> {
                 thread::sleep(Duration::from_millis(1));
             }
             shared.enter(Phase::WarmUp);
-            thread::sleep(self.warm_up);
+            let has_failed = || drivers.iter().any(thread::ScopedJoinHandle::is_finished);
+            shared.wait(self.warm_up, 0, self.under_way() as u64, has_failed);
             let before = observe();
             let (begun, completed) = (Instant::now(), shared.completed.load(Ordering::Relaxed));
             shared.enter(Phase::Recording);
-            thread::sleep(self.span);
+            shared.wait(self.span, completed, REQUESTS_MIN, has_failed);
             let after = observe();
             let elapsed = begun.elapsed();
             let requests = shared.completed.load(Ordering::Relaxed) - completed;
@@ -127,6 +144,15 @@ impl Load<'_> {
             }
             Ok(Outcome { requests, elapsed, latency, generator, before: before?, after: after? })
         })
+    }
+
+    /// Requests that are under way at the same time, if that is known.
+    fn under_way(&self) -> usize {
+        match self.shape {
+            Shape::Closed { pipeline } => self.connections * pipeline,
+            Shape::Churn => self.connections,
+            Shape::Open { .. } => 0,
+        }
     }
 
     /// How many of the connections are those of `thread`.
@@ -196,4 +222,89 @@ impl<'a> Meter<'a> {
 fn now_ns() -> u64 {
     let now = clock_gettime(ClockId::Monotonic);
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{SocketAddr, TcpListener};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::thread;
+    use std::time::Duration;
+
+    use super::script::{Dataset, Operation, Protocol, Script};
+    use super::{Load, Outcome, Shape};
+
+    static ACCEPTED: AtomicUsize = AtomicUsize::new(0);
+
+    /// A server that answers every request of `script` with `reply`. Its threads end with the test.
+    fn server(script: &Script, reply: Vec<u8>) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let request_len = script.start(1);
+        thread::spawn(move || {
+            for client in listener.incoming() {
+                let (mut client, reply) = (client.expect("a client"), reply.clone());
+                ACCEPTED.fetch_add(1, Ordering::Relaxed);
+                thread::spawn(move || {
+                    let (mut buffer, mut received) = ([0; 4096], 0);
+                    while let Ok(read @ 1..) = client.read(&mut buffer) {
+                        received += read;
+                        let replies = reply.repeat(received / request_len);
+                        received %= request_len;
+                        if client.write_all(&replies).is_err() {
+                            break;
+                        }
+                    }
+                });
+            }
+        });
+        address
+    }
+
+    fn run(shape: Shape, reply: &str) -> anyhow::Result<Outcome<()>> {
+        let dataset = Dataset { protocol: Protocol::Redis, value_bytes: 32 };
+        let script = Script::new(dataset, Operation::Get, |_| true);
+        let target = server(&script, reply.as_bytes().to_vec());
+        let cores = crate::bench::machine::cores()?;
+        let load = Load {
+            target,
+            script: &script,
+            connections: 5,
+            shape,
+            cores: &cores,
+            warm_up: Duration::from_millis(10),
+            span: Duration::from_millis(50),
+        };
+        load.run(|| Ok(()))
+    }
+
+    fn value() -> String {
+        format!("$32\r\n{}\r\n", "x".repeat(32))
+    }
+
+    #[test]
+    fn every_shape_counts_and_times_the_requests_that_were_answered() {
+        for shape in [Shape::Closed { pipeline: 16 }, Shape::Open { rate: 5_000.0 }, Shape::Churn] {
+            let outcome = run(shape, &value()).expect("an outcome");
+            assert!(outcome.requests > 0, "{shape:?}");
+            assert!(outcome.latency.value_at_quantile(0.5) > 0, "{shape:?}");
+            assert!(!outcome.generator.is_zero(), "{shape:?}");
+        }
+        assert!(ACCEPTED.load(Ordering::Relaxed) > 10, "each request of a churn has a connection");
+    }
+
+    #[test]
+    fn an_unexpected_reply_is_an_error_and_not_a_figure() {
+        for shape in [Shape::Closed { pipeline: 4 }, Shape::Open { rate: 1_000.0 }, Shape::Churn] {
+            let error = run(shape, "-ERR no\r\n").err().expect("an error");
+            assert!(format!("{error:#}").contains("-ERR no"), "{shape:?}: {error:#}");
+        }
+    }
+
+    #[test]
+    fn a_server_that_says_nothing_is_an_error() {
+        let error = run(Shape::Closed { pipeline: 1 }, "").err().expect("an error");
+        assert!(format!("{error:#}").contains("never answered"), "{error:#}");
+    }
 }
