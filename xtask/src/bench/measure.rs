@@ -199,7 +199,7 @@ fn idle(case: &Case, serving: &Serving, setting: &Setting<'_>, sample: &mut Samp
 }
 
 fn open(address: SocketAddr) -> Result<TcpStream> {
-    let socket = stream::socket(address)?;
+    let socket = stream::one_of_many(address)?;
     socket.connect(&address.into()).with_context(|| format!("cannot connect to {address}"))?;
     socket.set_read_timeout(Some(Duration::from_secs(10)))?;
     Ok(socket.into())

@@ -75,6 +75,10 @@ pub(crate) fn run(words: &[&str]) -> Result<()> {
     let is_whole = cases.len() == all_cases.len() && options.rounds >= ROUNDS_MIN;
     for case in &mut cases {
         case.subjects.retain(Subject::is_present);
+        let ours: Vec<Ours> = case.subjects.iter().filter_map(Subject::as_ours).collect();
+        for build in &options.builds {
+            case.subjects.extend(ours.iter().map(|ours| Subject::Build(build.clone(), *ours)));
+        }
         let peers = options.peers.iter().filter(|peer| suits(case, peer)).cloned();
         let peers: Vec<Subject> = peers.map(Subject::Peer).collect();
         case.subjects.extend(peers);
@@ -93,6 +97,9 @@ pub(crate) fn run(words: &[&str]) -> Result<()> {
         report::write_story(&conditions, &all_cases, &bench.samples)?;
     }
     print!("\n{}", goals::table(&cases, &bench.samples));
+    for build in &options.builds {
+        print!("\n{}", report::beside(&build.name, &cases, &bench.samples));
+    }
     println!("\ntables, figures and plots are in {}", folder.display());
     if !failures.is_empty() {
         bail!("not measured:\n  {}\nThe same command tries these again", failures.join("\n  "));
@@ -280,6 +287,10 @@ fn round_up(duration: Duration) -> Duration {
 fn origin(options: &Options, cores: usize) -> Result<String> {
     let mut hasher = DefaultHasher::new();
     fs::read(started::release_binary())?.hash(&mut hasher);
+    for build in &options.builds {
+        build.name.hash(&mut hasher);
+        fs::read(&build.path)?.hash(&mut hasher);
+    }
     let span = options.pace.span.as_secs_f64();
     Ok(format!("binary {:016x}, {span} s, {cores} cores", hasher.finish()))
 }

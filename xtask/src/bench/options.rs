@@ -2,13 +2,14 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
 use super::load::script::Protocol;
 use super::measure::Pace;
-use super::subject::Peer;
+use super::subject::{Build, Peer};
 
 /// Below this a round is too few to be published.
 pub(crate) const ROUNDS_MIN: usize = 5;
@@ -23,6 +24,7 @@ usage: cargo xtask bench [OPTION]...
   --fresh             begin anew instead of going on with an interrupted run
   --peer NAME=HOST:PORT[:PID]
                       measure what listens there too; with its process its CPU time and memory
+  --build NAME=PATH   measure another build of nutcracker too, one from before a change
   --list              only say which cases there are
 
 Tables, figures and plots go to docs/performance if every case has been measured in 5 rounds, else to target/bench.";
@@ -37,6 +39,7 @@ pub(crate) struct Options {
     pub(crate) is_fresh: bool,
     pub(crate) only_list: bool,
     pub(crate) peers: Vec<Peer>,
+    pub(crate) builds: Vec<Build>,
 }
 
 impl Options {
@@ -51,6 +54,7 @@ impl Options {
             is_fresh: false,
             only_list: false,
             peers: Vec::new(),
+            builds: Vec::new(),
         };
         let (mut rounds, mut seconds) = (None, None);
         let mut words = words.iter().copied().peekable();
@@ -61,6 +65,7 @@ impl Options {
                 "--rounds" => rounds = Some(value()?.parse().context("--rounds")?),
                 "--seconds" => seconds = Some(value()?.parse::<f64>().context("--seconds")?),
                 "--peer" => options.peers.push(peer(value()?)?),
+                "--build" => options.builds.push(build(value()?)?),
                 "--quick" => options.is_quick = true,
                 "--fresh" => options.is_fresh = true,
                 "--list" => options.only_list = true,
@@ -98,6 +103,13 @@ impl Pace {
         let span = Duration::from_secs_f64(seconds.clamp(0.0, 3600.0));
         Pace { warm_up: span / 4, span }
     }
+}
+
+fn build(text: &str) -> Result<Build> {
+    let parts = text.split_once('=').filter(|(name, _)| !name.is_empty() && !name.contains('"'));
+    let (name, path) = parts.with_context(|| format!("`{text}` is not NAME=PATH"))?;
+    let path = Path::new(path).canonicalize().with_context(|| format!("cannot find {path}"))?;
+    Ok(Build { name: name.to_owned(), path })
 }
 
 fn peer(text: &str) -> Result<Peer> {

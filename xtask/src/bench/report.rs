@@ -134,6 +134,22 @@ fn results(conditions: &Conditions, cases: &[Case], samples: &Samples) -> String
     out
 }
 
+/// Ours beside another build of it, as ratios.
+pub(crate) fn beside(build: &str, cases: &[Case], samples: &Samples) -> String {
+    let mut out = format!(
+        "| ours / {build} | CPU per request | requests/s | p50 | p99 |\n|---|---:|---:|---:|---:|\n"
+    );
+    for case in cases {
+        let ratio = |metric| {
+            let ratio = samples.ratio(&case.name, "ours", build, metric);
+            ratio.map_or_else(String::new, |ratio| format!("{ratio:.2}"))
+        };
+        let metrics = [Metric::Cpu, Metric::Throughput, Metric::P50, Metric::P99];
+        let _ = writeln!(out, "| {} | {} |", case.title, metrics.map(ratio).join(" | "));
+    }
+    out
+}
+
 /// The names of all subjects, those of the first case first.
 fn subjects(cases: &[Case], samples: &Samples) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::fs;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -20,6 +20,8 @@ const FILES_SPARE: u64 = 200;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Subject {
     Ours(Ours),
+    /// Another build of ours, started like it.
+    Build(Build, Ours),
     /// twemproxy 0.5, as Debian has it.
     Twemproxy,
     /// HAProxy that relays connections without a look at what they carry: the least a proxy can do.
@@ -42,6 +44,13 @@ impl Ours {
     pub(crate) const PLAIN: Ours = Ours { workers: 1, has_window: true };
 }
 
+/// An executable of ours from another time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Build {
+    pub(crate) name: String,
+    pub(crate) path: PathBuf,
+}
+
 /// Something that listens, and its process if that is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Peer {
@@ -56,6 +65,10 @@ impl fmt::Display for Subject {
         match self {
             Subject::Ours(Ours { workers: 1, .. }) => write!(f, "ours"),
             Subject::Ours(Ours { workers, .. }) => write!(f, "ours, {workers} workers"),
+            Subject::Build(build, Ours { workers: 1, .. }) => write!(f, "{}", build.name),
+            Subject::Build(build, Ours { workers, .. }) => {
+                write!(f, "{}, {workers} workers", build.name)
+            }
             Subject::Twemproxy => write!(f, "twemproxy 0.5"),
             Subject::Haproxy => write!(f, "HAProxy, TCP"),
             Subject::Direct => write!(f, "no proxy"),
@@ -89,10 +102,18 @@ impl Subject {
         }
     }
 
+    /// How ours is started, if it is ours.
+    pub(crate) fn as_ours(&self) -> Option<Ours> {
+        match self {
+            Subject::Ours(ours) => Some(*ours),
+            _ => None,
+        }
+    }
+
     /// Threads that serve.
     pub(crate) fn workers(&self) -> usize {
         match self {
-            Subject::Ours(ours) => ours.workers,
+            Subject::Ours(ours) | Subject::Build(_, ours) => ours.workers,
             _ => 1,
         }
     }
@@ -109,7 +130,12 @@ impl Subject {
         folder: &Folder,
     ) -> Result<Serving> {
         let serving = match self {
-            Subject::Ours(ours) => start_ours(*ours, protocol, servers, folder)?,
+            Subject::Ours(ours) => {
+                start_ours(&started::release_binary(), *ours, protocol, servers, folder)?
+            }
+            Subject::Build(build, ours) => {
+                start_ours(&build.path, *ours, protocol, servers, folder)?
+            }
             Subject::Twemproxy => {
                 let conf = pool(protocol, servers)?;
                 start_nutcracker(Path::new(TWEMPROXY), &[], &conf, folder)?
@@ -152,6 +178,7 @@ fn pool(protocol: Protocol, servers: &[SocketAddr]) -> Result<Conf> {
 }
 
 fn start_ours(
+    binary: &Path,
     ours: Ours,
     protocol: Protocol,
     servers: &[SocketAddr],
@@ -162,7 +189,7 @@ fn start_ours(
         conf.text.insert_str(0, "global:\n  batch_window_us: 0\n");
     }
     let workers = ours.workers.to_string();
-    start_nutcracker(&started::release_binary(), &["--workers", &workers], &conf, folder)
+    start_nutcracker(binary, &["--workers", &workers], &conf, folder)
 }
 
 fn start_nutcracker(

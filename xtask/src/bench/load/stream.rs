@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result, bail, ensure};
 use mio::net::TcpStream;
+use rustix::io::Errno;
 use socket2::{Domain, Socket, Type};
 
 use super::script::Script;
@@ -114,9 +115,36 @@ impl Stream {
     }
 }
 
-/// Sockets to `address`, each from another address of the loopback interface if that is where it leads: one address has
-/// too few ports for what a benchmark opens and closes.
-pub(crate) fn socket(address: SocketAddr) -> Result<Socket> {
+/// A connection that does not block.
+///
+/// # Errors
+/// When it cannot be established.
+pub(crate) fn connect(address: SocketAddr) -> Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.connect(&address.into()).with_context(|| format!("cannot connect to {address}"))?;
+    socket.set_tcp_nodelay(true)?;
+    socket.set_nonblocking(true)?;
+    Ok(TcpStream::from_std(socket.into()))
+}
+
+/// A connection that is being established, one of very many.
+///
+/// # Errors
+/// When it cannot even begin.
+pub(crate) fn begin_to_connect(address: SocketAddr) -> Result<TcpStream> {
+    let socket = one_of_many(address)?;
+    socket.set_nonblocking(true)?;
+    match socket.connect(&address.into()) {
+        Err(error) if error.raw_os_error() != Some(Errno::INPROGRESS.raw_os_error()) => {
+            Err(error).with_context(|| format!("cannot connect to {address}"))
+        }
+        _ => Ok(TcpStream::from_std(socket.into())),
+    }
+}
+
+/// Sockets for `address`, each from another address of the loopback interface if that is where it leads: one address has
+/// too few ports for what some cases open and close.
+pub(crate) fn one_of_many(address: SocketAddr) -> Result<Socket> {
     static OPENED: AtomicU32 = AtomicU32::new(0);
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     if address.ip() == Ipv4Addr::LOCALHOST {
@@ -126,32 +154,4 @@ pub(crate) fn socket(address: SocketAddr) -> Result<Socket> {
     }
     socket.set_tcp_nodelay(true)?;
     Ok(socket)
-}
-
-/// An established connection that does not block.
-///
-/// # Errors
-/// When it cannot be established.
-pub(crate) fn connect(address: SocketAddr) -> Result<TcpStream> {
-    let socket = socket(address)?;
-    socket.connect(&address.into()).with_context(|| format!("cannot connect to {address}"))?;
-    socket.set_nonblocking(true)?;
-    Ok(TcpStream::from_std(socket.into()))
-}
-
-/// A connection that is being established.
-///
-/// # Errors
-/// When it cannot even begin.
-pub(crate) fn begin_to_connect(address: SocketAddr) -> Result<TcpStream> {
-    let socket = socket(address)?;
-    socket.set_nonblocking(true)?;
-    match socket.connect(&address.into()) {
-        Err(error)
-            if error.raw_os_error() != Some(rustix::io::Errno::INPROGRESS.raw_os_error()) =>
-        {
-            Err(error).with_context(|| format!("cannot connect to {address}"))
-        }
-        _ => Ok(TcpStream::from_std(socket.into())),
-    }
 }
