@@ -14,8 +14,12 @@ const LARGE: usize = 16 << 10;
 /// Free buffers kept per class; what exceeds it goes back to the allocator.
 const SMALL_FREE_MAX: usize = 1024;
 const LARGE_FREE_MAX: usize = 128;
-/// An output's ring of chunks larger than this is freed when it drains.
-const RING_KEPT_MAX: usize = 8;
+/// A queue of chunks with room for more than this is freed when it drains; so many others are kept for the next ones.
+const QUEUE_KEPT_MAX: usize = 64;
+const QUEUES_FREE_MAX: usize = 64;
+
+/// Chunks of an output behind its first.
+type Chunks = VecDeque<Vec<u8>>;
 
 /// The buffer pool of a worker.
 ///
@@ -25,6 +29,9 @@ const RING_KEPT_MAX: usize = 8;
 pub(crate) struct Buffers {
     small: Vec<Vec<u8>>,
     large: Vec<Vec<u8>>,
+    /// Queues for the further chunks of outputs.
+    #[expect(clippy::vec_box, reason = "they move between here and outputs, which hold a pointer")]
+    queues: Vec<Box<Chunks>>,
     lent: usize,
     /// Bytes given to the allocator since the pool exists.
     freed: u64,
@@ -89,9 +96,13 @@ impl Buffers {
 }
 
 /// Bytes waiting to be written to one connection, oldest first.
+///
+/// INVARIANT: `front` is without memory only when nothing is unsent, and `rest` is there only when it is not empty.
 #[derive(Debug, Default)]
 pub(crate) struct Output {
-    chunks: VecDeque<Vec<u8>>,
+    /// The chunk being sent; most outputs never have another.
+    front: Vec<u8>,
+    rest: Option<Box<Chunks>>,
     /// Bytes of the front chunk that are written already.
     sent: usize,
     /// Unsent bytes over all chunks.
@@ -101,7 +112,7 @@ pub(crate) struct Output {
 impl Output {
     /// Nothing to send.
     pub(crate) const fn empty() -> Output {
-        Output { chunks: VecDeque::new(), sent: 0, len: 0 }
+        Output { front: Vec::new(), rest: None, sent: 0, len: 0 }
     }
 
     /// Unsent bytes.
@@ -114,12 +125,19 @@ impl Output {
     }
 
     /// Appends a copy of `bytes`.
+    #[inline]
     pub(crate) fn push(&mut self, bytes: &[u8], buffers: &mut Buffers) {
         if bytes.is_empty() {
             return;
         }
-        self.tail_for(bytes.len(), buffers).extend_from_slice(bytes);
         self.len += bytes.len();
+        // PERF: keys and values of split requests come one by one, and nearly always fit.
+        let tail = self.tail();
+        if tail.capacity() - tail.len() >= bytes.len() {
+            tail.extend_from_slice(bytes);
+        } else {
+            self.tail_for(bytes.len(), buffers).extend_from_slice(bytes);
+        }
     }
 
     /// Appends `parts` one after the other without splitting them over chunks.
@@ -133,29 +151,50 @@ impl Output {
     }
 
     /// Appends a whole buffer of the pool without copying it.
-    pub(crate) fn push_owned(&mut self, buffer: Vec<u8>) {
+    pub(crate) fn push_owned(&mut self, buffer: Vec<u8>, buffers: &mut Buffers) {
         self.len += buffer.len();
-        self.chunks.push_back(buffer);
+        self.push_chunk(buffer, buffers);
+    }
+
+    fn push_chunk(&mut self, chunk: Vec<u8>, buffers: &mut Buffers) {
+        if self.front.capacity() == 0 {
+            self.front = chunk;
+            return;
+        }
+        let rest = self.rest.get_or_insert_with(|| buffers.queues.pop().unwrap_or_default());
+        rest.push_back(chunk);
+    }
+
+    /// The chunk that is appended to.
+    #[inline]
+    fn tail(&mut self) -> &mut Vec<u8> {
+        match self.rest.as_mut().and_then(|rest| rest.back_mut()) {
+            Some(tail) => tail,
+            None => &mut self.front,
+        }
     }
 
     /// A tail chunk with room for `bytes`.
     fn tail_for(&mut self, bytes: usize, buffers: &mut Buffers) -> &mut Vec<u8> {
-        let fits = self.chunks.back().is_some_and(|tail| tail.capacity() - tail.len() >= bytes);
-        if !fits {
-            let class = if self.chunks.is_empty() { bytes } else { bytes.max(LARGE) };
-            self.chunks.push_back(buffers.take(class));
+        let tail = self.tail();
+        if tail.capacity() == 0 {
+            *tail = buffers.take(bytes);
+        } else if tail.capacity() - tail.len() < bytes {
+            let chunk = buffers.take(bytes.max(LARGE));
+            self.push_chunk(chunk, buffers);
         }
-        let last = self.chunks.len() - 1;
-        &mut self.chunks[last]
+        self.tail()
     }
 
     /// Fills `slices` from the front and returns how many it filled.
     pub(crate) fn slices<'o>(&'o self, slices: &mut [IoSlice<'o>]) -> usize {
-        let mut skip = self.sent;
+        let front = self.front.get(self.sent..).filter(|front| !front.is_empty());
+        let chunks = front
+            .into_iter()
+            .chain(self.rest.iter().flat_map(|rest| rest.iter()).map(Vec::as_slice));
         let mut filled = 0;
-        for (slice, chunk) in slices.iter_mut().zip(&self.chunks) {
-            *slice = IoSlice::new(&chunk[skip..]);
-            skip = 0;
+        for (slice, chunk) in slices.iter_mut().zip(chunks) {
+            *slice = IoSlice::new(chunk);
             filled += 1;
         }
         filled
@@ -166,27 +205,30 @@ impl Output {
         debug_assert!(bytes <= self.len, "wrote more than there was");
         self.len -= bytes.min(self.len);
         self.sent += bytes;
-        while let Some(front) = self.chunks.front() {
-            if self.sent < front.len() {
-                return;
-            }
-            self.sent -= front.len();
-            if let Some(done) = self.chunks.pop_front() {
-                buffers.give(done);
+        while self.front.capacity() != 0 && self.sent >= self.front.len() {
+            self.sent -= self.front.len();
+            let next = self.rest.as_mut().and_then(|rest| rest.pop_front()).unwrap_or_default();
+            buffers.give(std::mem::replace(&mut self.front, next));
+            if self.rest.as_ref().is_some_and(|rest| rest.is_empty()) {
+                self.give_queue(buffers);
             }
         }
-        self.sent = 0;
-        if self.chunks.capacity() > RING_KEPT_MAX {
-            self.chunks = VecDeque::new();
+    }
+
+    fn give_queue(&mut self, buffers: &mut Buffers) {
+        let Some(queue) = self.rest.take() else { return };
+        if queue.capacity() <= QUEUE_KEPT_MAX && buffers.queues.len() < QUEUES_FREE_MAX {
+            buffers.queues.push(queue);
         }
     }
 
     /// Drops everything unsent.
     pub(crate) fn clear(&mut self, buffers: &mut Buffers) {
-        for chunk in self.chunks.drain(..) {
-            buffers.give(chunk);
+        buffers.give(std::mem::take(&mut self.front));
+        if let Some(rest) = &mut self.rest {
+            rest.drain(..).for_each(|chunk| buffers.give(chunk));
         }
-        self.chunks = VecDeque::new();
+        self.give_queue(buffers);
         self.sent = 0;
         self.len = 0;
     }
@@ -218,7 +260,7 @@ mod tests {
             owned
         };
         expected.extend_from_slice(&owned);
-        output.push_owned(owned);
+        output.push_owned(owned, &mut buffers);
         let mut written = Vec::new();
         while !output.is_empty() {
             let ready = content(&output);

@@ -16,7 +16,7 @@ use crate::actions::{Close, Event, Owner, Slot};
 use crate::buffer::Output;
 use crate::intake::Partial;
 use crate::peer::PeerAddress;
-use crate::pipeline::NONE;
+use crate::pipeline::{Kept, NONE};
 use crate::topology::Limits;
 
 /// Unanswered requests that a new client may have. Every reply allows two more, so that the number of replies under way
@@ -43,12 +43,8 @@ pub(crate) struct Client {
     allowance: u32,
     /// Smoothed size of a reply, in 1/8 bytes.
     reply_bytes_8: u32,
-    /// Bytes in the stash that belong to kept replies.
-    pub(crate) stash_live: u32,
-    /// Small replies whose turn has not come.
-    pub(crate) stash: Vec<u8>,
-    /// Bytes of kept replies outside the stash.
-    pub(crate) kept_bytes: usize,
+    /// Replies whose turn has not come.
+    pub(crate) kept: Option<Box<Kept>>,
     pub(crate) output: Output,
     /// An unfinished request, or what was read before a pause.
     pub(crate) partial: Option<Box<Partial>>,
@@ -65,6 +61,9 @@ pub(crate) struct Client {
     /// When it was read last, in buckets of the pace.
     pub(crate) active: u32,
 }
+
+/// Idle connections are many.
+const _: () = assert!(size_of::<Client>() <= 168);
 
 /// What commands changed on this connection.
 #[derive(Debug, Default)]
@@ -110,9 +109,7 @@ impl Client {
             pending: 0,
             allowance: ALLOWANCE_FIRST,
             reply_bytes_8: 0,
-            stash_live: 0,
-            stash: Vec::new(),
-            kept_bytes: 0,
+            kept: None,
             output: Output::default(),
             partial: None,
             discard: 0,
@@ -137,7 +134,7 @@ impl Client {
 
     /// Reply bytes held for this client.
     fn held_bytes(&self) -> usize {
-        self.output.len() + self.stash_live as usize + self.kept_bytes
+        self.output.len() + self.kept.as_ref().map_or(0, |kept| kept.len())
     }
 
     /// A reply of `bytes` was released: more requests may be under way, and their replies will be of about this size.
@@ -162,6 +159,7 @@ impl Engine {
     pub fn accept(&mut self, pool: u32, peer: Option<SocketAddr>) -> Slot {
         self.last_client_id += 1;
         let id = self.last_client_id;
+        self.make_room_for_client();
         let c = self.clients.vacant_key() as u32;
         let slot = self.slots.assign(Owner::Client(c));
         self.clients.insert(Client::new(
@@ -284,7 +282,7 @@ impl Engine {
         let mut client = self.clients.remove(c as usize);
         self.abandon(client.head);
         client.output.clear(&mut self.buffers);
-        self.buffers.give(std::mem::take(&mut client.stash));
+        client.give_kept(&mut self.spare_kept, &mut self.buffers);
         if let Some(partial) = client.partial.take() {
             self.recycle_partial(partial);
         }

@@ -56,7 +56,7 @@ use fragment::Split;
 use intake::Partial;
 use link::{Break, Link};
 use pace::Pace;
-use pipeline::Requests;
+use pipeline::{Kept, Requests};
 use pools::PoolState;
 use publish::Remnant;
 use topology::Limits;
@@ -64,6 +64,9 @@ use topology::Limits;
 /// Records of requests (3 MiB) and of clients that are kept for the next ones when there are none.
 const REQUESTS_KEPT_MAX: usize = 64 << 10;
 const CLIENTS_KEPT_MAX: usize = 1 << 10;
+/// Beyond that, room for clients is taken in pieces so large that the allocator maps them apart: memory nobody has
+/// touched costs nothing there, and a table that grows leaves no hole behind.
+const CLIENTS_STEP_BYTES: usize = 4 << 20;
 
 /// The time of a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,10 +133,12 @@ pub struct Engine {
     scratch: Scratch,
     spare_partials: SparePartials,
     spare_splits: Vec<Split>,
+    spare_kept: SpareKept,
 }
 
 /// Boxes that go back to clients as they are.
 type SparePartials = Vec<Box<Partial>>;
+type SpareKept = Vec<Box<Kept>>;
 
 /// Memory reused from request to request.
 #[derive(Default)]
@@ -215,6 +220,7 @@ impl Engine {
             scratch: Scratch::default(),
             spare_partials: Vec::new(),
             spare_splits: Vec::new(),
+            spare_kept: Vec::new(),
         }
     }
 
@@ -287,6 +293,14 @@ impl Engine {
         self.trim_records();
         self.counts.buffered_bytes.set(self.buffers.lent() as u64);
         self.counts.freed_bytes.set(self.buffers.freed());
+    }
+
+    /// Makes room for one more client.
+    fn make_room_for_client(&mut self) {
+        let room = self.clients.capacity();
+        if self.clients.len() == room && room >= CLIENTS_KEPT_MAX {
+            self.clients.reserve_exact(room.max(CLIENTS_STEP_BYTES / size_of::<Client>()));
+        }
     }
 
     /// Gives back what a spike of requests or of clients left behind, once all are gone.

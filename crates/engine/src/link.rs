@@ -9,12 +9,17 @@
 //! A reply belongs to the oldest request in the connection's FIFO; that is the only matching there is, so on any doubt
 //! about framing the connection is closed. A request that timed out keeps its place: its late reply is swallowed.
 
+mod doubt;
+mod owed;
 mod timeouts;
 
 use std::collections::VecDeque;
 
-use proto::memcached;
 use proto::resp::walk;
+
+use doubt::Doubt;
+use owed::Taken;
+pub(crate) use owed::{Asked, Owed};
 
 use crate::actions::{Close, Event, Owner, Slot, Text};
 use crate::buffer::Output;
@@ -32,49 +37,6 @@ use crate::{Engine, Now};
 const GATHER_STEP: usize = 4 << 10;
 /// A FIFO that grew past this many entries is freed when it drains: 128 KiB, and enough for 50 clients that pipeline 64.
 const FIFO_KEPT_MAX: usize = 4096;
-
-/// A reply that a server owes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Owed {
-    /// Index of the request, [`NONE`] when it has been answered already and the reply is to be swallowed.
-    pub(crate) request: u32,
-    /// Index of the fragment within the request's split, [`NONE`] when the request was forwarded whole.
-    pub(crate) fragment: u32,
-    /// Length of the request.
-    bytes: u32,
-    /// When it was queued, µs.
-    at: u64,
-    /// Where its bytes end in the stream of all bytes queued on this connection.
-    end: u64,
-    /// Requests that want no reply went before it, after the one before it.
-    pub(crate) after_silence: bool,
-    asked: Asked,
-}
-
-/// The command of a memcached request, by the number of its row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Asked(u16);
-
-impl Asked {
-    /// No memcached command.
-    pub(crate) const RESP: Asked = Asked(u16::MAX);
-
-    pub(crate) fn memcached(command: &memcached::Command) -> Asked {
-        Asked(command.id)
-    }
-
-    /// Whether a server can mean `reply` as the answer to it.
-    fn is_answered_by(self, reply: &[u8]) -> bool {
-        let command = memcached::command::all().get(usize::from(self.0));
-        command.is_none_or(|command| command.is_answer(reply))
-    }
-}
-
-impl Owed {
-    fn begin(&self) -> u64 {
-        self.end - u64::from(self.bytes)
-    }
-}
 
 #[derive(Debug)]
 enum Phase {
@@ -113,6 +75,8 @@ pub(crate) struct Link {
     pub(crate) silent: VecDeque<Silence>,
     /// Requests that want no reply went after the last one that does.
     pub(crate) silent_tail: bool,
+    /// Replies whose requests are not sure.
+    doubt: Option<Box<Doubt>>,
     /// Leading entries of the FIFO whose requests timed out.
     late: u32,
     /// Entries of the FIFO that are written whole.
@@ -196,6 +160,7 @@ impl Engine {
             fifo: VecDeque::new(),
             silent: VecDeque::new(),
             silent_tail: false,
+            doubt: None,
             late: 0,
             written: 0,
             queued_bytes: 0,
@@ -436,13 +401,23 @@ impl Engine {
         if !matches!(link.phase, Phase::Ready) {
             return self.handshake_reply(l, reply, now);
         }
-        let (owed, was_written) = match link.take_owed(reply.bytes()) {
-            Taken::Owed(owed, was_written) => (owed, was_written),
+        if link.doubt.is_some() {
+            return self.reply_in_doubt(l, reply, now);
+        }
+        match link.take_owed(reply.bytes()) {
+            Taken::Owed(owed, was_written) => self.take_reply(l, owed, was_written, reply, now),
+            Taken::Ambiguous => self.begin_doubt(l, reply),
             stray => {
                 reply.discard(&mut self.buffers);
                 return self.stray_reply(l, stray, now);
             }
-        };
+        }
+        true
+    }
+
+    /// The reply to `owed`, which has left the FIFO of `l`.
+    fn take_reply(&mut self, l: u32, owed: Owed, was_written: bool, reply: Message<'_>, now: Now) {
+        let link = &mut self.links[l as usize];
         let (pool, server) = (link.pool, link.server);
         let counts = &self.pools[pool as usize].servers[server as usize].counts;
         if was_written {
@@ -457,8 +432,7 @@ impl Engine {
                 // It has caught up: nothing that it was late with says anything of what it will be asked next.
                 link.late_since = None;
             }
-            reply.discard(&mut self.buffers);
-            return true;
+            return reply.discard(&mut self.buffers);
         }
         link.late_since = None;
         self.pace.note_round_trip(owed.at, now);
@@ -475,7 +449,6 @@ impl Engine {
             NONE => self.deliver(owed.request, reply),
             fragment => self.deliver_part(owed.request, fragment, reply),
         }
-        true
     }
 
     /// A reply that belongs to no request for sure. Returns whether the link lives on.
@@ -592,6 +565,7 @@ impl Engine {
             }
         }
         self.drop_silent(std::mem::take(&mut link.silent));
+        self.drop_doubt(link.doubt.take());
         for owed in std::mem::take(&mut link.fifo) {
             self.fail(owed.request, owed.fragment, pool, text);
         }
@@ -668,46 +642,6 @@ impl Link {
             Phase::Ready => &self.output,
         }
     }
-
-    /// The request that `reply`, the next one, belongs to. A server may answer a request that is still being written (to
-    /// refuse it), never one that has not begun.
-    fn take_owed(&mut self, reply: &[u8]) -> Taken {
-        let front = self.fifo.front().filter(|owed| owed.begin() < self.written_bytes);
-        let Some(owed) = front.copied() else {
-            return if self.is_silence_next() { Taken::OfSilent } else { Taken::Stray };
-        };
-        // Servers answer a request that wants no reply with an error, if at all; some with what they answer others.
-        let is_its_own = || !memcached::walk::is_error(reply) && owed.asked.is_answered_by(reply);
-        if owed.after_silence && !is_its_own() {
-            return Taken::Doubtful;
-        }
-        self.fifo.pop_front();
-        let was_written = self.written > 0;
-        self.written = self.written.saturating_sub(1);
-        self.late = self.late.saturating_sub(1);
-        if self.fifo.is_empty() && self.fifo.capacity() > FIFO_KEPT_MAX {
-            self.fifo = VecDeque::new();
-        }
-        Taken::Owed(owed, was_written)
-    }
-
-    /// Whether requests without a reply come next, nothing else being under way.
-    fn is_silence_next(&self) -> bool {
-        self.fifo.front().map_or(self.silent_tail, |owed| owed.after_silence)
-    }
-}
-
-/// Whose a reply is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Taken {
-    /// Of this request, and whether that is written whole.
-    Owed(Owed, bool),
-    /// Of a request that wanted none.
-    OfSilent,
-    /// Of a request that wanted none, or of the next one that does.
-    Doubtful,
-    /// Of none.
-    Stray,
 }
 
 /// What a connection begins with.

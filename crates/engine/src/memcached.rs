@@ -41,6 +41,10 @@ impl Engine {
                     reply::unsupported_memcached(parsed.command.name, out);
                 });
             }
+            Policy::AllShards if !self.may_flush(c) => {
+                request.discard(&mut self.buffers);
+                self.answer_unless_silent(c, parsed, reply::FLUSH_ALL_REFUSED);
+            }
             _ if self.is_refused(c, parsed, now) => request.discard(&mut self.buffers),
             Policy::AllShards => self.broadcast(c, request, parsed, now),
             Policy::Split { keys } if args.len() > keys + 1 => {
@@ -78,6 +82,12 @@ impl Engine {
                 });
             }
         }
+    }
+
+    /// Whether the pool of `c` lets its clients flush its servers.
+    fn may_flush(&self, c: u32) -> bool {
+        let pool = self.clients[c as usize].pool;
+        self.pools[pool as usize].pool.flush_all == FlushAll::Forward
     }
 
     /// Whether nothing can be forwarded at this moment; answers the client if so.
@@ -197,7 +207,7 @@ impl Engine {
                 if let Some(word) = buffer.get_mut(word) {
                     word.fill(b' ');
                 }
-                output.push_owned(buffer);
+                output.push_owned(buffer, buffers);
             }
             Message::Lent(bytes) => {
                 output.push(&bytes[..word.start], buffers);
@@ -209,20 +219,13 @@ impl Engine {
 
     /// Sends the same request to every server of the pool.
     fn broadcast(&mut self, c: u32, request: Message<'_>, parsed: &Request, now: Now) {
-        let client = &self.clients[c as usize];
-        let (pool, affinity) = (client.pool, client.affinity);
-        let state = &self.pools[pool as usize];
-        if state.pool.flush_all == FlushAll::Refuse {
-            self.answer_unless_silent(c, parsed, reply::FLUSH_ALL_REFUSED);
-            return request.discard(&mut self.buffers);
-        }
+        let state = &self.pools[self.clients[c as usize].pool as usize];
         let shards = state.servers.len() as u32;
         let bytes = request.bytes().len();
         if matches!(parsed.silence, Silence::NoReply(_)) {
             for shard in 0..shards {
-                let Ok(l) = self.link_for(pool, shard, affinity, now) else { continue };
-                self.links[l as usize].output.push(request.bytes(), &mut self.buffers);
-                self.expect_silence(l, c, bytes, now);
+                let copy = Message::Lent(request.bytes());
+                self.forward_memcached(c, shard, copy, parsed, &[], now);
             }
             return request.discard(&mut self.buffers);
         }

@@ -39,7 +39,7 @@ impl<'m> Message<'m> {
     pub(crate) fn push_to(self, output: &mut Output, buffers: &mut Buffers) {
         match self {
             Message::Lent(bytes) => output.push(bytes, buffers),
-            Message::Owned(buffer) => output.push_owned(buffer),
+            Message::Owned(buffer) => output.push_owned(buffer, buffers),
         }
     }
 

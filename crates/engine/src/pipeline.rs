@@ -2,7 +2,7 @@
 //!
 //! Every unanswered request is a record in one slab per worker, linked to the next request of the same client. A reply
 //! for the oldest request goes straight to the client's output; any other is kept (small ones side by side in the
-//! client's stash, large ones in their own buffer) until its turn comes.
+//! client's stash, large ones in their own buffer) until its turn comes. A client without kept replies has no stash.
 
 use proto::memcached::Command;
 use slab::Slab;
@@ -10,7 +10,7 @@ use slab::Slab;
 use crate::buffer::Buffers;
 use crate::client::Client;
 use crate::message::Message;
-use crate::{Engine, fragment};
+use crate::{Engine, SpareKept, fragment};
 
 /// No index.
 pub(crate) const NONE: u32 = u32::MAX;
@@ -41,10 +41,33 @@ enum Reply {
     Awaited,
     /// Still to come from several servers, or to be merged when its turn comes: index of the split.
     Split(u32),
+    /// There is none: its client asked to be spared it.
+    Spared,
     /// In the client's stash.
     Stashed { start: u32, len: u32 },
     /// In its own buffer.
     Owned(Vec<u8>),
+}
+
+/// The replies of one client whose turn has not come.
+#[derive(Debug, Default)]
+pub(crate) struct Kept {
+    /// Small ones.
+    stash: Vec<u8>,
+    /// Bytes in the stash that still belong to one.
+    stash_live: usize,
+    /// Bytes of those outside the stash.
+    owned_bytes: usize,
+}
+
+impl Kept {
+    /// Records kept for the next client that needs one.
+    const SPARE_MAX: usize = 256;
+
+    /// Bytes of replies.
+    pub(crate) fn len(&self) -> usize {
+        self.stash_live + self.owned_bytes
+    }
 }
 
 /// All requests of a worker.
@@ -138,14 +161,19 @@ impl Engine {
             let request = &mut self.requests[client.head as usize];
             match &mut request.reply {
                 Reply::Awaited => break,
+                Reply::Spared => {}
                 Reply::Stashed { start, len } => {
                     let range = *start as usize..(*start + *len) as usize;
-                    client.output.push(&client.stash[range], &mut self.buffers);
-                    client.stash_live -= *len;
+                    if let Some(kept) = &mut client.kept {
+                        client.output.push(&kept.stash[range], &mut self.buffers);
+                        kept.stash_live -= *len as usize;
+                    }
                 }
                 Reply::Owned(buffer) => {
-                    client.kept_bytes -= buffer.len();
-                    client.output.push_owned(std::mem::take(buffer));
+                    if let Some(kept) = &mut client.kept {
+                        kept.owned_bytes -= buffer.len();
+                    }
+                    client.output.push_owned(std::mem::take(buffer), &mut self.buffers);
                 }
                 Reply::Split(split) => {
                     if !self.splits[*split as usize].is_complete() {
@@ -168,49 +196,60 @@ impl Engine {
             let next = self.requests.remove(client.head as usize).next;
             client.pop_head(next, client.output.len() - before);
         }
-        client.trim_stash(&mut self.buffers);
+        if client.kept.as_ref().is_some_and(|kept| kept.len() == 0) {
+            client.give_kept(&mut self.spare_kept, &mut self.buffers);
+        }
         if !self.hold(c) {
             self.flush_client(c);
         }
         self.resume_if_drained(c);
+        // A reply that was spared leaves nothing to write, after which a closing client would be closed.
+        self.close_if_done(c);
     }
 
     /// Keeps a reply whose turn has not come.
     fn keep(&mut self, c: u32, r: u32, reply: Message<'_>) {
         let len = reply.bytes().len();
-        let kept = if len >= STASH_MAX {
-            self.clients[c as usize].kept_bytes += len;
+        if len == 0 {
+            reply.discard(&mut self.buffers);
+            self.requests[r as usize].reply = Reply::Spared;
+            return;
+        }
+        self.compact_stash(c);
+        let spare = &mut self.spare_kept;
+        let kept = &mut self.clients[c as usize].kept;
+        let kept = kept.get_or_insert_with(|| spare.pop().unwrap_or_default());
+        self.requests[r as usize].reply = if len >= STASH_MAX {
+            kept.owned_bytes += len;
             Reply::Owned(reply.into_buffer(&mut self.buffers))
         } else {
-            self.compact_stash(c);
-            let client = &mut self.clients[c as usize];
-            let start = client.stash.len() as u32;
-            self.buffers.append(&mut client.stash, reply.bytes());
-            client.stash_live += len as u32;
+            let start = kept.stash.len() as u32;
+            self.buffers.append(&mut kept.stash, reply.bytes());
+            kept.stash_live += len;
             reply.discard(&mut self.buffers);
             Reply::Stashed { start, len: len as u32 }
         };
-        self.requests[r as usize].reply = kept;
     }
 
     /// Squeezes released replies out of a stash that never drains because its client never stops pipelining.
     fn compact_stash(&mut self, c: u32) {
         let client = &mut self.clients[c as usize];
-        if client.stash.len() < COMPACT_MIN || client.stash_live as usize * 2 > client.stash.len() {
+        let Some(kept) = &mut client.kept else { return };
+        if kept.stash.len() < COMPACT_MIN || kept.stash_live * 2 > kept.stash.len() {
             return;
         }
-        let mut squeezed = self.buffers.take(client.stash_live as usize);
+        let mut squeezed = self.buffers.take(kept.stash_live);
         let mut r = client.head;
         while r != NONE {
             let request = &mut self.requests[r as usize];
             if let Reply::Stashed { start, len } = &mut request.reply {
                 let range = *start as usize..(*start + *len) as usize;
                 *start = squeezed.len() as u32;
-                squeezed.extend_from_slice(&client.stash[range]);
+                squeezed.extend_from_slice(&kept.stash[range]);
             }
             r = request.next;
         }
-        self.buffers.give(std::mem::replace(&mut client.stash, squeezed));
+        self.buffers.give(std::mem::replace(&mut kept.stash, squeezed));
     }
 
     /// Replaces a large reply by an error while the worker holds more than it may.
@@ -238,7 +277,7 @@ impl Engine {
                         self.drop_split(split);
                     }
                 }
-                Reply::Stashed { .. } => drop(self.requests.remove(r as usize)),
+                Reply::Spared | Reply::Stashed { .. } => drop(self.requests.remove(r as usize)),
                 Reply::Owned(buffer) => {
                     self.buffers.give(std::mem::take(buffer));
                     self.requests.remove(r as usize);
@@ -264,10 +303,13 @@ impl Client {
         self.pending -= 1;
     }
 
-    /// Gives the stash back as soon as no kept reply is in it.
-    fn trim_stash(&mut self, buffers: &mut Buffers) {
-        if self.stash_live == 0 && self.stash.capacity() != 0 {
-            buffers.give(std::mem::take(&mut self.stash));
+    /// Gives back the record of kept replies, whose owned buffers are gone.
+    pub(crate) fn give_kept(&mut self, spare: &mut SpareKept, buffers: &mut Buffers) {
+        let Some(mut kept) = self.kept.take() else { return };
+        buffers.give(std::mem::take(&mut kept.stash));
+        if spare.len() < Kept::SPARE_MAX {
+            *kept = Kept::default();
+            spare.push(kept);
         }
     }
 }

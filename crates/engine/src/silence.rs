@@ -4,9 +4,9 @@
 //! 0.5. Until they are written they count among the client's requests, so that a client that sends nothing else is slowed
 //! to what the server takes; a server that takes nothing for the pool's timeout has failed.
 //!
-//! A server may answer one after all, with an error. When such an error cannot be told from the reply to the next
-//! request, the connection is closed rather than guessed about; from then on the server gets these requests with the
-//! word blanked out, and its answers are matched like all others and dropped.
+//! A server may answer one after all, with an error. Whose it is, when more replies are awaited, `link::doubt` finds out. A
+//! server that was seen to do it gets these requests with the word blanked out from then on, and its answers are matched
+//! like all others and dropped.
 
 use std::collections::VecDeque;
 

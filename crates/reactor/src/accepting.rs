@@ -18,6 +18,9 @@ use crate::{Core, Errno, Now, Peer, Stream, Verdict};
 /// Most connections one listener accepts per turn.
 const ACCEPTS_MAX: usize = 64;
 
+/// Most connections accepted from a listener before it is closed.
+const LAST_ACCEPTS_MAX: usize = 4096;
+
 /// How long a listener rests after a failure, unless a connection closes before.
 const REST_US: u64 = 50_000;
 
@@ -71,6 +74,17 @@ impl Listeners {
                 let _ = listener.acceptor.deregister(registry);
             }
         }
+    }
+
+    /// Where a listener is.
+    fn place_of(&self, id: u32) -> Option<usize> {
+        self.places.iter().position(|place| place.as_ref().is_some_and(|place| place.id == id))
+    }
+
+    /// Whether the last accept left something.
+    fn has_more(&self, index: usize) -> bool {
+        let place = self.places.get(index).and_then(Option::as_ref);
+        place.is_some_and(|listener| matches!(listener.state, State::New | State::Ready))
     }
 
     /// An event told that there is something to accept.
@@ -167,6 +181,19 @@ impl Sockets {
                 Err(error) => self.accept_failed(core, index, Errno::from(error), now),
             }
         }
+    }
+
+    /// Accepts who has connected to a listener already, then closes it: the system resets those whom nobody accepted.
+    pub(crate) fn unlisten<C: Core>(&mut self, core: &mut C, id: u32, now: Now) {
+        if let Some(index) = self.listeners.place_of(id) {
+            for _ in 0..LAST_ACCEPTS_MAX / ACCEPTS_MAX {
+                self.accept_from(core, index, id, now);
+                if !self.listeners.has_more(index) {
+                    break;
+                }
+            }
+        }
+        self.listeners.remove(&self.registry, id);
     }
 
     fn accept_from<C: Core>(&mut self, core: &mut C, index: usize, id: u32, now: Now) {

@@ -68,7 +68,7 @@ pub struct Ops {
     pub resume: Vec<Slot>,
     /// Listening sockets to accept from, with the number [`Core::accepted`] is to tell. Set non-blocking here.
     pub listen: Vec<(u32, socket2::Socket)>,
-    /// Listeners to close.
+    /// Listeners to close, after [`Core::accepted`] was told of everybody who has connected to them already.
     pub unlisten: Vec<u32>,
 }
 

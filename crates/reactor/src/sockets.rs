@@ -136,7 +136,7 @@ impl Sockets {
                 self.listeners.add(id, socket);
             }
             for id in ops.unlisten.drain(..) {
-                self.listeners.remove(&self.registry, id);
+                self.unlisten(core, id, now);
             }
             for slot in ops.resume.drain(..) {
                 self.resume(slot);

@@ -14,6 +14,9 @@ use crate::{Errno, Slot, Stream};
 
 /// Rows kept allocated whatever closes.
 const ROWS_KEPT: usize = 256;
+/// Beyond that, room is taken in pieces so large that the allocator maps them apart: what is not touched costs nothing
+/// there, and a table that grows leaves no hole behind.
+const ROWS_STEP_BYTES: usize = 4 << 20;
 
 /// Who opened a connection; decides in which half of the turn it is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,6 +131,9 @@ impl Table {
     pub(crate) fn insert(&mut self, slot: Slot, row: Row) -> &mut Row {
         let index = slot as usize;
         if index >= self.rows.len() {
+            if index == self.rows.capacity() && index >= ROWS_KEPT {
+                self.rows.reserve_exact(index.max(ROWS_STEP_BYTES / size_of::<Row>()));
+            }
             self.rows.resize_with(index + 1, || VACANT);
         }
         debug_assert!(!self.rows[index].occupied(), "slot {slot} is in use");

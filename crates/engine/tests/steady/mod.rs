@@ -188,7 +188,7 @@ impl Rig {
 
 impl Exchange {
     /// Clients that all send `request` and get `answer`; `replies` are those of the servers.
-    fn new(request: Vec<u8>, replies: Vec<Vec<u8>>, answer: Vec<u8>) -> Exchange {
+    pub(crate) fn new(request: Vec<u8>, replies: Vec<Vec<u8>>, answer: Vec<u8>) -> Exchange {
         let protocol = Protocol::Redis;
         Exchange { protocol, request, replies, answer, clients: 1, piece: usize::MAX }
     }
@@ -208,7 +208,8 @@ impl Exchange {
         get.by(self.clients)
     }
 
-    fn in_memcached(self) -> Exchange {
+    /// The same in the other protocol; an exchange of Redis if nothing is said.
+    pub(crate) fn in_memcached(self) -> Exchange {
         Exchange { protocol: Protocol::Memcached, ..self }
     }
 }
@@ -246,10 +247,15 @@ pub(crate) fn sharder(servers: usize) -> Sharder {
 }
 
 /// 32 bytes.
-fn value(key: &[u8]) -> Vec<u8> {
+pub(crate) fn value(key: &[u8]) -> Vec<u8> {
     let mut value = key.to_vec();
     value.resize(32, b'.');
     value
+}
+
+/// A value as memcached answers it.
+pub(crate) fn block(key: &[u8]) -> Vec<u8> {
+    [b"VALUE ", key, b" 0 32\r\n", value(key).as_slice(), b"\r\n"].concat()
 }
 
 /// For each server what `of` makes of its keys, nothing if it has none.
@@ -301,9 +307,8 @@ pub(crate) fn mset(servers: usize, n: usize) -> Exchange {
 /// A get of `n` keys of memcached.
 pub(crate) fn memcached_get(servers: usize, n: usize) -> Exchange {
     let keys = keys(servers, n);
-    let item = |key: &[u8]| [b"VALUE ", key, b" 0 32\r\n", value(key).as_slice(), b"\r\n"].concat();
     let values = |keys: &[&[u8]]| {
-        let items: Vec<u8> = keys.iter().flat_map(|key| item(key)).collect();
+        let items: Vec<u8> = keys.iter().flat_map(|key| block(key)).collect();
         [items.as_slice(), b"END\r\n"].concat()
     };
     let all: Vec<&[u8]> = keys.iter().map(|(key, _)| key.as_slice()).collect();

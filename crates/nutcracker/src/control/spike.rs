@@ -2,7 +2,7 @@
 //! their memory is about to be used again, and handing it back would only cost.
 
 /// Freed bytes that are worth a look through the allocator's lists.
-const FREED_MIN: u64 = 16 << 20;
+const FREED_MIN: u64 = 4 << 20;
 /// Freed bytes from one look to the next that still count as quiet.
 const QUIET_MAX: u64 = 1 << 20;
 
@@ -43,7 +43,7 @@ mod tests {
 
     #[test]
     fn what_is_small_or_goes_on_is_no_spike() {
-        assert_eq!(passes(&[0, 15, 15, 15]), [0; 0]);
+        assert_eq!(passes(&[0, 3, 3, 3]), [0; 0]);
         assert_eq!(passes(&[100, 200, 300, 400, 500]), [0; 0]);
     }
 }

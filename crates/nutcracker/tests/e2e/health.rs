@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::harness::{
-    Client, FakeServer, Location, Pool, Proxy, RealServer, Reply, WORKER_COUNTS, eventually,
-    request, spread, unused_port,
+    Client, FakeServer, Location, PATIENCE, Pool, Proxy, RealServer, Reply, WORKER_COUNTS,
+    eventually, request, spread, unused_port,
 };
 
 /// A pool that ejects after `limit` failures for `retry_ms`, and does `on_eject` with the keys.
@@ -161,6 +161,13 @@ fn one_request_in_each_retry_time_pays_for_the_trial() {
     }
 }
 
+/// A scrape.
+fn metrics(proxy: &Proxy) -> String {
+    let mut client = Client::connect(proxy.stats_address());
+    client.send(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+    String::from_utf8_lossy(&client.drain(PATIENCE).0).into_owned()
+}
+
 /// How many probes and trials failed so far.
 fn failed_probes(proxy: &Proxy) -> usize {
     proxy.log().matches(" stays deleted for next ").count()
@@ -193,6 +200,10 @@ fn a_probed_server_that_stays_down_costs_clients_nothing_after_its_ejection() {
         assert_eq!(proxy.stat(&["forward_error"]), errors);
         assert_eq!(proxy.stat(&["server2", "requests"]), requests, "probes are no requests");
         assert_eq!(proxy.stat(&["server_ejects"]), ejections, "and their failures no ejections");
+        let scrape = metrics(&proxy);
+        let held =
+            format!("nutcracker_server_ejected{{pool=\"alpha\",server=\"server2\"}} {workers}");
+        assert!(scrape.contains(&held), "no '{held}' in {scrape}");
         servers[1].start_again();
         eventually("it takes its keys again", || {
             for client in &mut clients {

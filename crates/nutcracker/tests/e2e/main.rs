@@ -29,6 +29,7 @@ mod parser;
 mod placement;
 mod process;
 mod proxy_protocol;
+mod reload;
 mod replies;
 mod resolver;
 mod routing;

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
@@ -390,7 +391,7 @@ fn unix_clients_have_no_address_to_count_unless_a_header_tells_one() {
         let proxy = Proxy::with(format!("{}{behind}", unix("plain"))).workers(workers).start();
         let connect = |name: &str| {
             let path = proxy.dir().join(format!("{name}.sock"));
-            eventually("the unix socket is there", || path.exists().then_some(()));
+            eventually("the unix socket takes clients", || UnixStream::connect(&path).ok());
             Client::connect_unix(&path)
         };
         let mut plain: Vec<Client> = (0..3).map(|_| connect("plain")).collect();

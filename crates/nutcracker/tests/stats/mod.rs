@@ -2,6 +2,7 @@
 
 mod counts;
 mod document;
+mod memcached;
 mod metrics;
 mod readers;
 mod transport;

@@ -1,9 +1,13 @@
 //! The document through the eyes of those who read it: what each known kind of collector takes for granted.
 
+use std::io::Read;
+use std::net::TcpStream;
+
 use serde_json::{Map, Value};
 
+use super::document::huge;
 use super::{document, idle};
-use crate::harness::{Client, Pool, Proxy, RealServer, Reply};
+use crate::harness::{Client, PATIENCE, Pool, Proxy, RealServer, Reply};
 
 /// What collectors know about the top of the document.
 const HEADER: [&str; 7] = [
@@ -62,14 +66,16 @@ fn parsed(document: &str) -> Map<String, Value> {
     }
 }
 
-/// As the exporter for Prometheus by stuartnelson3 does it: removes what it knows, and takes the rest for pools and
-/// their servers.
+/// As the later exporter by stuartnelson3 does it: takes out the seven keys it knows, whose types it asserts, and the rest
+/// for pools, of which it takes out six and the rest for servers.
 #[test]
 fn every_key_that_is_not_known_is_a_pool_or_a_server() {
     let (_servers, proxy) = used();
     let mut top = parsed(&document(&proxy));
     for key in HEADER {
-        assert!(top.remove(key).is_some_and(|value| !value.is_object()), "no {key}");
+        let value = top.remove(key).unwrap_or_else(|| panic!("no {key}"));
+        let is_text = ["service", "source", "version"].contains(&key);
+        assert!(if is_text { value.is_string() } else { value.is_u64() }, "{key} is {value}");
     }
     let mut requests = 0;
     let names: Vec<_> = top.keys().cloned().collect();
@@ -126,15 +132,75 @@ fn a_script_finds_a_count_by_its_text() {
     assert_eq!(counts.iter().sum::<u64>(), 40);
 }
 
-/// As PCP does it: one receive of at most 10240 bytes, which has to bring a small document whole.
+/// As Datadog's check does it: small receives up to the end of the stream, then every object at the top is a pool, every
+/// object in a pool a server, of which it submits twelve metrics by name.
 #[test]
-fn a_small_document_comes_in_one_piece() {
-    let proxy = idle().start();
-    let mut stream = std::net::TcpStream::connect(proxy.stats_address()).expect("connect");
-    stream.set_read_timeout(Some(crate::harness::PATIENCE)).expect("a read timeout");
+fn a_reader_of_small_pieces_finds_the_metrics_it_knows() {
+    let (_servers, proxy) = used();
+    let mut stream = TcpStream::connect(proxy.stats_address()).expect("connect");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a read timeout");
+    let (mut text, mut chunk) = (Vec::new(), [0; 1024]);
+    loop {
+        match stream.read(&mut chunk).expect("read") {
+            0 => break,
+            count => text.extend_from_slice(&chunk[..count]),
+        }
+    }
+    let top = parsed(std::str::from_utf8(&text).expect("UTF-8"));
+    for key in ["total_connections", "curr_connections"] {
+        assert!(top[key].is_u64(), "{key}");
+    }
+    let mut submitted = 0;
+    for pool in top.values().filter_map(Value::as_object) {
+        submitted += POOL.iter().filter(|key| pool[**key].is_u64()).count();
+        for server in pool.values().filter_map(Value::as_object) {
+            let known = SERVER.iter().filter(|key| **key != "server_ejected_at");
+            submitted += known.filter(|key| server[**key].is_u64()).count();
+        }
+    }
+    assert_eq!(submitted, 2 * POOL.len() + 4 * 12);
+}
+
+/// As PCP's agent does it: one receive of at most 10240 bytes, which has to bring the whole of a document that fits, and
+/// then the 26 metrics it has numbers for, by name.
+#[test]
+fn a_document_of_less_than_ten_kibibytes_comes_in_one_piece() {
+    let proxy = Proxy::start(huge(3, 9));
+    let mut stream = TcpStream::connect(proxy.stats_address()).expect("connect");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a read timeout");
     let mut buffer = vec![0; 10240];
-    let count = std::io::Read::read(&mut stream, &mut buffer).expect("read");
-    parsed(std::str::from_utf8(&buffer[..count]).expect("UTF-8"));
+    let count = stream.read(&mut buffer).expect("read");
+    assert!(count > 7000, "only {count} bytes");
+    let top = parsed(std::str::from_utf8(&buffer[..count]).expect("UTF-8"));
+    for key in ["source", "service", "version"] {
+        assert!(top[key].is_string(), "{key}");
+    }
+    for key in ["uptime", "timestamp", "total_connections", "curr_connections"] {
+        assert!(top[key].is_u64(), "{key}");
+    }
+    for pool in ["pool1", "pool2", "pool3"] {
+        assert!(POOL.iter().all(|key| top[pool][key].is_u64()), "{pool}");
+        for n in 1..=9 {
+            let server = &top[pool][format!("server{n}")];
+            assert!(SERVER.iter().all(|key| server[key].is_u64()), "{server}");
+        }
+    }
+    assert_eq!(HEADER.len() + POOL.len() + SERVER.len(), 26);
+}
+
+/// As the first exporter by stuartnelson3 does it: Go's client asks for the root, and one value is decoded from the body.
+#[test]
+fn a_client_of_go_decodes_the_body_of_its_request() {
+    let (_servers, proxy) = used();
+    let request = format!(
+        "GET / HTTP/1.1\r\nHost: {}\r\nUser-Agent: Go-http-client/1.1\r\nAccept-Encoding: gzip\r\n\r\n",
+        proxy.stats_address()
+    );
+    let (head, body) = http(&proxy, &request);
+    assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+    assert!(!head.contains("Content-Encoding"), "{head}");
+    let top = parsed(&body);
+    assert!(POOL.iter().all(|key| top["alpha"][key].is_f64() || top["alpha"][key].is_u64()));
 }
 
 /// `curl` and browsers refuse an answer that is no HTTP.

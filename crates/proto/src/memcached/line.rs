@@ -4,7 +4,7 @@
 
 use super::command::{self, Command, Policy, Shape};
 use super::key::Decoded;
-use super::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
+use super::limits::{KEY_BYTES_MAX, SERVED_LINE_BYTES_MAX, VALUE_BYTES_MAX};
 use super::{Malformed, Reason, Refusal, Request, Silence, number};
 use crate::Span;
 
@@ -117,6 +117,9 @@ impl Line<'_> {
         if key_len > KEY_BYTES_MAX {
             return Err(Refusal::KeyTooLong);
         }
+        if self.len as usize > SERVED_LINE_BYTES_MAX && !self.is_split(command) {
+            return Err(Refusal::LineTooLong);
+        }
         let flags = Flags { silence: self.no_reply(command), is_base64: false };
         match command.shape {
             Shape::Line => Ok(flags),
@@ -125,6 +128,13 @@ impl Line<'_> {
             Shape::Meta => self.check_flags(2),
             Shape::MetaSet => self.check_flags(3),
         }
+    }
+
+    /// Whether servers get fragments that memcached reads at any length, which are `get` and `gets`,
+    /// instead of the line as it came.
+    #[cold]
+    fn is_split(&self, command: &Command) -> bool {
+        command.policy == Policy::Split { keys: 1 } && self.args.len() > 2
     }
 
     /// memcached's words for a wrong number of words.

@@ -21,6 +21,8 @@ pub enum Refusal {
     InvalidFlag,
     /// More flags than a server takes.
     TooManyFlags,
+    /// A line above [`SERVED_LINE_BYTES_MAX`](super::limits::SERVED_LINE_BYTES_MAX).
+    LineTooLong,
     /// A value above the pool's limit.
     TooLarge,
 }
@@ -37,6 +39,7 @@ impl Refusal {
             Self::DuplicateFlag => "CLIENT_ERROR duplicate flag\r\n",
             Self::InvalidFlag => "CLIENT_ERROR invalid flag\r\n",
             Self::TooManyFlags => "CLIENT_ERROR options flags are too long\r\n",
+            Self::LineTooLong => "CLIENT_ERROR line too long\r\n",
             Self::TooLarge => "SERVER_ERROR object too large for cache\r\n",
         }
     }

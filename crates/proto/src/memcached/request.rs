@@ -156,12 +156,11 @@ impl RequestScanner {
         self.long_line(bytes, args)
     }
 
-    /// A line beyond the bound of those that name one key.
+    /// A line beyond the bound: only `get` and `gets` have such.
     #[cold]
     fn long_line(&mut self, bytes: &[u8], args: &mut Vec<Span>) -> Result<(), Scan> {
         let too_long = |at| Scan::Malformed(Malformed::at(at, Reason::LineTooLong));
         let command = args.first().and_then(|word| command::find(word.of(bytes)));
-        // The only lines that memcached reads at any length, which are `get` and `gets`.
         let Some(Policy::Split { keys: keys @ 1 }) = command.map(|row| row.policy) else {
             return Err(too_long(LINE_BYTES_MAX));
         };
@@ -175,9 +174,7 @@ impl RequestScanner {
                 return Err(Scan::Malformed(Malformed::at(self.at as usize, Reason::TooManyKeys)));
             }
             if is_whole {
-                // One key is sent as it came: its line must be short enough for a server.
-                let is_split = args.len().saturating_sub(keys) > 1;
-                return if is_split { Ok(()) } else { Err(too_long(LINE_BYTES_MAX)) };
+                return Ok(());
             }
             if self.at == from {
                 // A CR in front of what has not arrived.
@@ -194,52 +191,47 @@ impl RequestScanner {
     /// Takes words from `window` until the line ends in it; whether it did.
     #[inline]
     fn words(&mut self, window: &[u8], args: &mut Vec<Span>) -> Result<bool, Scan> {
-        loop {
-            let rest = window.get(self.at as usize..).unwrap_or_default();
+        let mut at = self.at as usize;
+        let mut word = self.word;
+        let is_whole = loop {
+            let rest = window.get(at..).unwrap_or_default();
             let run = plain_len(rest);
-            let Some(byte) = rest.get(run) else {
-                if run > 0 {
-                    self.word.get_or_insert(self.at);
-                }
-                self.at = self.at.saturating_add(offset32(run));
-                return Ok(false);
-            };
             if run > 0 {
-                self.word.get_or_insert(self.at);
-                self.at = self.at.saturating_add(offset32(run));
+                word.get_or_insert(offset32(at));
+                at = at.saturating_add(run);
             }
-            match *byte {
-                b' ' => self.end_word(args),
-                b'\r' => {
-                    let behind = self.at.saturating_add(1);
-                    match window.get(behind as usize) {
-                        None => return Ok(false),
-                        Some(b'\n') => {}
-                        Some(_) => {
-                            let malformed = Malformed::at(behind as usize, Reason::BareCr);
-                            return Err(Scan::Malformed(malformed));
-                        }
-                    }
-                    self.end_word(args);
-                    self.at = behind.saturating_add(1);
-                    return Ok(true);
-                }
-                _ => {
-                    self.has_control = true;
-                    self.word.get_or_insert(self.at);
-                }
+            let (byte, next) = match rest.get(run..) {
+                Some([byte, next, ..]) => (*byte, Some(*next)),
+                Some([byte]) => (*byte, None),
+                _ => break false,
+            };
+            if byte != b' ' && byte != b'\r' {
+                self.has_control = true;
+                word.get_or_insert(offset32(at));
+                at = at.saturating_add(1);
+                continue;
             }
-            self.at = self.at.saturating_add(1);
-        }
-    }
-
-    /// A word, if there is one, ends at `at`.
-    #[inline]
-    fn end_word(&mut self, args: &mut Vec<Span>) {
-        if let Some(start) = self.word.take() {
-            self.longest = self.longest.max(self.at.saturating_sub(start));
-            args.push(Span { start, end: self.at });
-        }
+            if byte == b'\r' && next != Some(b'\n') {
+                if next.is_none() {
+                    break false;
+                }
+                let malformed = Malformed::at(at.saturating_add(1), Reason::BareCr);
+                return Err(Scan::Malformed(malformed));
+            }
+            if let Some(start) = word.take() {
+                let end = offset32(at);
+                self.longest = self.longest.max(end.saturating_sub(start));
+                args.push(Span { start, end });
+            }
+            if byte == b'\r' {
+                at = at.saturating_add(2);
+                break true;
+            }
+            at = at.saturating_add(1);
+        };
+        self.at = offset32(at);
+        self.word = word;
+        Ok(is_whole)
     }
 
     /// The line is whole.

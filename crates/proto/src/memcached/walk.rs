@@ -12,6 +12,22 @@ pub fn is_error(reply: &[u8]) -> bool {
     })
 }
 
+/// Errors that memcached keeps to itself where `noreply` is asked for: they are about what a sound
+/// request found, and not about the request. Source: memcached 1.4 to 1.6.
+const ERRORS_OF_FINDINGS: [&[u8]; 4] = [
+    b"cannot increment or decrement non-numeric value\r\n",
+    b"invalid numeric delta argument\r\n",
+    b"invalid exptime argument\r\n",
+    b"bad command line format.  Usage: delete <key> [noreply]\r\n",
+];
+
+/// Whether `reply` is an error that may come although the request said `noreply`.
+#[inline]
+pub fn is_error_despite_noreply(reply: &[u8]) -> bool {
+    let text = reply.strip_prefix(b"CLIENT_ERROR ");
+    is_error(reply) && text.is_none_or(|text| !ERRORS_OF_FINDINGS.contains(&text))
+}
+
 /// Whether `reply` is values, or none, and `END`.
 #[inline]
 pub fn is_values(reply: &[u8]) -> bool {

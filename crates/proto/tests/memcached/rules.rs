@@ -2,8 +2,10 @@
 //! what ends a connection.
 
 use proto::memcached::key::Decoded;
-use proto::memcached::limits::{KEYS_LINE_BYTES_MAX, KEYS_MAX, LINE_BYTES_MAX};
-use proto::memcached::{Reason, Refusal, RequestScanner, Scan, Silence, command};
+use proto::memcached::limits::{
+    KEYS_LINE_BYTES_MAX, KEYS_MAX, LINE_BYTES_MAX, SERVED_LINE_BYTES_MAX,
+};
+use proto::memcached::{Reason, Refusal, RequestScanner, Scan, Silence, command, walk};
 
 use crate::{Outcome, scan_every_way};
 
@@ -329,19 +331,41 @@ fn a_value_above_the_pools_limit_is_refused_and_swallowed() {
 }
 
 #[test]
+fn a_line_that_servers_may_not_read_whole_is_refused() {
+    for (len, fits) in [(SERVED_LINE_BYTES_MAX, true), (SERVED_LINE_BYTES_MAX + 1, false)] {
+        for start in ["mg a O", "incr a 1", "get a ", "gat 0 a b ", "version", "delete a noreply"] {
+            let line = format!("{start:<width$}\r\n", width = len - 2);
+            let outcome = Outcome::of(line.as_bytes());
+            assert_eq!(Outcome::at(line.as_bytes(), 0..=len), outcome);
+            assert_eq!(outcome.request().is_some(), fits, "{start}: {outcome:?}");
+            assert_eq!(outcome.refusal() == Some(Refusal::LineTooLong), !fits, "{start}");
+        }
+        // These are rebuilt for each server.
+        let line = format!("{:<width$}\r\n", "gets a b", width = len - 2);
+        assert!(Outcome::of(line.as_bytes()).request().is_some());
+    }
+    let line = format!("{:<3000}\r\n", "set a 0 0 5");
+    assert_eq!(refused(line.as_bytes()), (Refusal::LineTooLong, 7, false));
+    let line = format!("set {} 0 0 5\r\n", "k".repeat(4000));
+    assert_eq!(refused(line.as_bytes()), (Refusal::KeyTooLong, 7, false));
+}
+
+#[test]
 fn a_line_is_bounded() {
     for (len, fits) in [(LINE_BYTES_MAX, true), (LINE_BYTES_MAX + 1, false)] {
-        for start in ["mg a O", "set a 0 0 0 ", "foo ", "get a ", "gat 0 a b "] {
+        for start in ["mg a O", "set a 0 0 0 ", "foo ", "gat 0 a b "] {
             let line = format!("{start:<width$}\r\n", width = len - 2);
             for outcome in [Outcome::of(line.as_bytes()), Outcome::at(line.as_bytes(), 0..=len)] {
-                let is_refused = outcome.malformed().map(|malformed| malformed.reason)
-                    == Some(Reason::LineTooLong);
-                assert_eq!(is_refused, !fits, "{start}: {outcome:?}");
+                let reason = outcome.malformed().map(|malformed| malformed.reason);
+                assert_eq!(reason, (!fits).then_some(Reason::LineTooLong), "{start}");
+                assert_eq!(outcome.refusal().is_some(), fits, "{start}: {outcome:?}");
             }
         }
     }
     let unended = vec![b'x'; LINE_BYTES_MAX];
     assert_eq!(ends_connection(&unended), (Reason::LineTooLong, LINE_BYTES_MAX));
+    let padded = format!("{:<20000}\r\n", "get a");
+    assert_eq!(Outcome::of(padded.as_bytes()).refusal(), Some(Refusal::LineTooLong));
 }
 
 #[test]
@@ -436,4 +460,27 @@ fn the_table_is_in_order() {
         assert_eq!(usize::from(row.id), id);
         assert_eq!(command::find(row.name.as_bytes()), Some(row));
     }
+}
+
+#[test]
+fn an_error_about_what_was_found_never_answers_a_request_without_reply() {
+    for line in [
+        "CLIENT_ERROR cannot increment or decrement non-numeric value\r\n",
+        "CLIENT_ERROR invalid numeric delta argument\r\n",
+        "CLIENT_ERROR invalid exptime argument\r\n",
+    ] {
+        assert!(
+            walk::is_error(line.as_bytes()) && !walk::is_error_despite_noreply(line.as_bytes())
+        );
+    }
+    for line in [
+        "ERROR\r\n",
+        "CLIENT_ERROR bad data chunk\r\n",
+        "CLIENT_ERROR cannot\r\n",
+        "SERVER_ERROR object too large for cache\r\n",
+        "SERVER_ERROR out of memory storing object\r\n",
+    ] {
+        assert!(walk::is_error_despite_noreply(line.as_bytes()));
+    }
+    assert!(!walk::is_error_despite_noreply(b"STORED\r\n"));
 }

@@ -90,6 +90,27 @@ fn a_listener_that_was_removed_refuses() {
 }
 
 #[test]
+fn those_who_connected_before_a_listener_was_removed_are_served() {
+    let rig = Rig::start();
+    let address = rig.listen();
+    rig.settle();
+    rig.react(|probe, slot, bytes| {
+        probe.send(slot, bytes);
+        Flow::Continue
+    });
+    let held = rig.hold();
+    // More than are accepted in one turn.
+    let mut clients: Vec<_> = (0..100).map(|_| connect(address)).collect();
+    rig.order(|probe, _| probe.ops.unlisten.push(0));
+    drop(held);
+    for client in &mut clients {
+        client.write_all(b"x").unwrap();
+        assert_eq!(read(client, 1), b"x");
+    }
+    assert_eq!(TcpStream::connect(address).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+}
+
+#[test]
 fn a_half_closed_client_gets_its_replies() {
     let rig = Rig::start();
     let (mut client, slot) = rig.client(rig.listen());

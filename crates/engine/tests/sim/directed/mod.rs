@@ -7,6 +7,7 @@ mod ejected_memcached;
 mod ejection;
 mod fragments;
 mod local_commands;
+mod memcached;
 mod on_eject;
 mod pressure;
 mod probing;

@@ -382,3 +382,28 @@ fn nobody_is_probed_while_the_process_ends() {
     assert_eq!(rig.worker.counts.pools[0].servers[0].probes.value(), 0);
     assert_eq!(rig.worker.wake_at(), None);
 }
+
+#[test]
+fn a_newer_topology_does_not_bring_an_ejected_server_back_unless_its_rules_are_others() {
+    let (mut rig, client, key) = ejected(OnEject::Error);
+    let cut_off = probe(&mut rig);
+    let mut next = probing_pool(2, 1, OnEject::Error);
+    next.timeout = Some(Duration::from_millis(300));
+    rig.publish(vec![next]);
+    assert!(rig.is_closed(cut_off));
+    rig.send(client, get(&key));
+    assert_eq!(rig.read(client), REFUSED);
+    let server = probe(&mut rig);
+    rig.events();
+    rig.send(server, "-LOADING a while\r\n");
+    assert_eq!(still_down(&rig.events()).len(), 1);
+    let gauge = |rig: &Rig| rig.worker.counts.pools[0].servers[0].ejected.value();
+    assert_eq!(gauge(&rig), 1);
+    rig.publish(vec![keeping_pool(2, 3, OnEject::Error)]);
+    assert_eq!(gauge(&rig), 0);
+    rig.send(client, get(&key));
+    let server = rig.server(0);
+    assert_eq!(rig.read(server), get(&key));
+    rig.pass_ms(10_000);
+    assert_eq!(rig.worker.counts.pools[0].servers[0].probes.value(), 2, "nobody asks any more");
+}

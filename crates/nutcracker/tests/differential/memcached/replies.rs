@@ -61,7 +61,8 @@ fn replies_differ_from_0_5_only_where_decided() {
     let ours = ours.workers(1).start();
     let theirs = reference().map(|reference| theirs.reference(&reference).start());
     let mut allowed = Allowed::read("memcached", "replies");
-    for row in vectors("responses.json")["memcache"].as_array().expect("rows") {
+    for row in vectors("../memcached/twemproxy_0_5_replies.json")["cases"].as_array().expect("rows")
+    {
         let sent = latin1(&row["server_sends"]).expect("bytes");
         for answer in [&our_answer, &their_answer] {
             answer.lock().expect("the answer").clone_from(&sent);

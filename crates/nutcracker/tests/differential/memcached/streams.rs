@@ -25,7 +25,8 @@ fn random_request(random: &mut Random) -> Vec<u8> {
         8 => store(format!("cas {s} {number} 0 {length} {unique}{quiet}\r\n")),
         9 => format!("get {s}\r\n").into_bytes(),
         10 => format!("gets {n}\r\n").into_bytes(),
-        11 => format!("set {n} 0 0 2{quiet}\r\n{:02}\r\n", number).into_bytes(),
+        // Numbers never lose a digit: what is left of one depends on whether the server still sends the old value.
+        11 => format!("set {n} 0 0 5{quiet}\r\n500{number:02}\r\n").into_bytes(),
         12 => format!("incr {n} {number}{quiet}\r\n").into_bytes(),
         13 => format!("decr {n} {number}{quiet}\r\n").into_bytes(),
         14 => format!("incr {s} 1\r\n").into_bytes(),

@@ -51,6 +51,22 @@ impl Process {
         }
     }
 
+    /// Stops all of its threads where they are, until it gets a `CONT`.
+    #[track_caller]
+    pub(crate) fn freeze(&mut self) {
+        self.signal(Signal::STOP);
+        // A thread may still do a little after the signal was sent.
+        eventually("a process is stopped", || {
+            let mut threads = fs::read_dir(self.proc("task")).ok()?.flatten();
+            threads
+                .all(|thread| {
+                    let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+                    stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('T'))
+                })
+                .then_some(())
+        });
+    }
+
     /// Kills it and waits for its end.
     pub(crate) fn kill(&mut self) {
         self.signal(Signal::KILL);

@@ -1,7 +1,7 @@
 //! The proxy as a process of its own, with a configuration in a temporary folder.
 
 use std::fs;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -201,6 +201,66 @@ impl Proxy {
     /// The process.
     pub(crate) fn process(&mut self) -> &mut Process {
         &mut self.process
+    }
+
+    /// Rewrites the configuration, in which `@0`, `@1`, … stand for the addresses they stood for before, or for new ones.
+    pub(crate) fn rewrite(&mut self, yaml: impl Into<String>) {
+        let mut text: String = yaml.into().replace("@dir", &self.dir.path().display().to_string());
+        for n in (0..64).rev() {
+            let mark = format!("@{n}");
+            if text.contains(&mark) {
+                while self.listen.len() <= n {
+                    self.listen.push((Ipv4Addr::LOCALHOST, unused_port()).into());
+                }
+                text = text.replace(&mark, &self.listen[n].to_string());
+            }
+        }
+        fs::write(self.dir.path().join("conf.yml"), text).expect("rewrite the configuration");
+    }
+
+    /// How many reloads were carried out, and how many failed.
+    #[track_caller]
+    pub(crate) fn reloads(&self) -> (u64, u64) {
+        (
+            self.metric("nutcracker_config_reloads_total{result=\"ok\"}"),
+            self.metric("nutcracker_config_reloads_total{result=\"failed\"}"),
+        )
+    }
+
+    /// Has a rewritten configuration loaded by a signal and waits until it is.
+    #[track_caller]
+    pub(crate) fn reload(&mut self, yaml: impl Into<String>) {
+        self.rewrite(yaml);
+        self.reload_by(Signal::USR1);
+    }
+
+    /// Has the configuration loaded by `signal` and waits until it is.
+    #[track_caller]
+    pub(crate) fn reload_by(&mut self, signal: Signal) {
+        let (before, failed) = self.reloads();
+        self.signal(signal);
+        eventually("a reload", || {
+            let (now, failed_now) = self.reloads();
+            assert_eq!(failed_now, failed, "a reload failed");
+            (now > before).then_some(())
+        });
+    }
+
+    /// A sample of the metrics, by its name and labels.
+    #[track_caller]
+    pub(crate) fn metric(&self, sample: &str) -> u64 {
+        let text = eventually("the metrics", || {
+            let mut stream = TcpStream::connect(self.stats).ok()?;
+            stream.set_read_timeout(Some(PATIENCE)).expect("a read timeout");
+            let mut text = String::new();
+            stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").ok()?;
+            stream.read_to_string(&mut text).ok()?;
+            // Whoever asks too late is given the document.
+            text.starts_with("HTTP/").then_some(text)
+        });
+        let line = text.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
+        let value = line.unwrap_or_else(|| panic!("no {sample} in {text}"));
+        value.parse().unwrap_or_else(|error| panic!("{sample} is {value}: {error}"))
     }
 
     /// Sends a signal.

@@ -169,7 +169,7 @@ impl RealServer {
 
     /// Freezes it: connections are accepted by the kernel and nothing is answered.
     pub(crate) fn freeze(&mut self) {
-        self.process.signal(Signal::STOP);
+        self.process.freeze();
     }
 
     /// Ends a freeze.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::harness::{Client, Pool, Proxy, RealServer, WORKER_COUNTS};
 
-use super::{echo, holds, set, spread, value};
+use super::{echo, held, holds, set, spread, value};
 
 /// The lines of `stats` by name.
 #[track_caller]
@@ -79,10 +79,7 @@ fn flush_all_reaches_every_server_where_the_pool_allows_it() {
         let mut client = proxy.client();
         let keys = spread(&mut client, &servers, 2).concat();
         let store = |client: &mut Client| keys.iter().for_each(|key| set(client, key, "x"));
-        let held = || {
-            let on = |server| keys.iter().filter(|key| holds(server, key)).count();
-            servers.iter().map(on).sum::<usize>()
-        };
+        let held = || servers.iter().map(|server| held(server, &keys).len()).sum::<usize>();
         store(&mut client);
         assert_eq!(held(), keys.len());
         client.ask("flush_all\r\n", "OK\r\n");

@@ -28,9 +28,17 @@ fn value(key: &str, value: &str) -> String {
 /// Whether `server` itself holds `key`.
 #[track_caller]
 fn holds(server: &RealServer, key: &str) -> bool {
+    !held(server, &[key]).is_empty()
+}
+
+/// Those of `keys` that `server` itself holds.
+#[track_caller]
+fn held<K: AsRef<str>>(server: &RealServer, keys: &[K]) -> Vec<String> {
     let mut client = server.client();
-    client.send(format!("touch {key} 0\r\n").as_bytes());
-    client.text_line() == "TOUCHED"
+    let keys = keys.iter().map(AsRef::as_ref);
+    client
+        .send(keys.clone().map(|key| format!("touch {key} 0\r\n")).collect::<String>().as_bytes());
+    keys.filter(|_| client.text_line() == "TOUCHED").map(str::to_owned).collect()
 }
 
 /// Keys that each live on another server: `per_server` for each of `servers`, in that order, found through `proxy`. None
@@ -44,8 +52,7 @@ fn spread(proxy: &mut Client, servers: &[RealServer], per_server: usize) -> Vec<
         set(proxy, name, "x");
     }
     let on_each = servers.iter().map(|server| {
-        let mut keys: Vec<String> =
-            names.iter().filter(|name| holds(server, name)).cloned().collect();
+        let mut keys = held(server, &names);
         server.client().ask("flush_all\r\n", "OK\r\n");
         assert!(keys.len() >= per_server, "only {} keys on a server", keys.len());
         keys.truncate(per_server);

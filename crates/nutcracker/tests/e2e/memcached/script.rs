@@ -5,8 +5,8 @@
 //! # the name of a case
 //! > a line that is sent, with CR LF
 //! < a line that is expected; `$name` stands for digits, the same wherever the name is, `*` at the end for any rest
-//! < ... whatever memcached says, as the end of a step: it differs between versions
 //! <- a line that memcached itself says, <+ a line that the proxy says instead: an intended difference
+//! <- ... whatever memcached says, as the end of a step: it differs between versions
 //! ```
 //!
 //! `\r \n \t \0 \\ \xNN` are single bytes and `{text*count}` is a text repeated, in either kind of line. Lines before the
@@ -106,11 +106,13 @@ impl Case {
         let expected = || expected_line(text);
         match (mark, step) {
             ("<", Some(step)) => {
-                step.stands_alone |= text == "...";
                 step.direct.extend(expected());
                 step.proxied.extend(expected());
             }
-            ("<-", Some(step)) => step.direct.extend(expected()),
+            ("<-", Some(step)) => {
+                step.stands_alone |= text == "...";
+                step.direct.extend(expected());
+            }
             ("<+", Some(step)) => step.proxied.extend(expected()),
             ("" | "//", _) => {}
             _ => panic!("what is this line? {line}"),
