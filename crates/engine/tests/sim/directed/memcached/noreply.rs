@@ -394,3 +394,18 @@ fn a_version_that_clients_wait_for_is_told_from_the_answer_to_the_question() {
     assert!(cache.is_connected(0));
     cache.assert_in_step();
 }
+
+#[test]
+fn a_question_once_answered_covers_every_silent_request_before_it() {
+    let mut cache = Cache::new(1);
+    let key = cache.keys[0].clone();
+    cache.ask(set_noreply(&key, "v") + &get(&key) + &set_noreply(&key, "w"));
+    cache.answer(0, OUT_OF_MEMORY.to_owned() + "VERSION 1\r\n");
+    assert_eq!(cache.got(), OUT_OF_MEMORY);
+    cache.heard(0);
+    cache.ask(get(&key));
+    cache.answer(0, OUT_OF_MEMORY);
+    assert_eq!(cache.got(), OUT_OF_MEMORY, "no doubt any more");
+    assert_eq!(cache.heard(0), get(&key));
+    cache.assert_in_step();
+}
