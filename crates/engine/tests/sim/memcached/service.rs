@@ -66,8 +66,7 @@ impl SimServer {
     /// One whole request.
     fn ask(&mut self, i: usize, request: &Request, bytes: &[u8], at: &mut Scene<'_>) {
         if bytes == b"version\r\n" {
-            self.connections[i].heard_silence = false;
-            return self.answer(i, keyspace::answer(request).unwrap_or_default(), at);
+            return self.tell_version(i, request, at);
         }
         let name = request.words.get(ask::first_key(request).unwrap_or(1));
         let ask = name.and_then(|name| at.truth.ask_named(name));
@@ -99,6 +98,21 @@ impl SimServer {
                 self.answer(i, truth, at);
             }
         }
+    }
+
+    /// `version`, by a client or by the proxy, which asks whose an answer was.
+    fn tell_version(&mut self, i: usize, request: &Request, at: &mut Scene<'_>) {
+        self.connections[i].heard_silence = false;
+        if self.healed || !at.random.chance(at.scenario.faults.broken_silences, 1000) {
+            return self.answer(i, keyspace::answer(request).unwrap_or_default(), at);
+        }
+        self.strays += 1;
+        let line = format!("SERVER_ERROR no version {} of {}\r\n", self.strays, self.index);
+        at.truth.note_stray(line.clone().into_bytes());
+        at.truth.note_harm(self.index, engine::fault::INVALID_ARGUMENT);
+        self.connections[i].note_end(self.index, at);
+        self.broke_silence = true;
+        self.answer(i, line.into_bytes(), at);
     }
 
     /// Answers who wanted no answer: with an error, or with what nobody can take for an answer of its own.
@@ -164,8 +178,10 @@ impl SimServer {
         at: &mut Scene<'_>,
     ) {
         let connection = &mut self.connections[i];
-        if connection.heard_silence || !wants_reply {
-            // Nobody can tell whose answer that is.
+        // An error behind silent requests is looked into, what cannot be an answer at all is not.
+        let is_absurd = connection.heard_silence && matches!(deviation, Deviation::WrongType(_));
+        if is_absurd || !wants_reply {
+            // Whose answer that is cannot be told.
             at.truth.note_harm(self.index, engine::fault::INVALID_ARGUMENT);
             connection.note_end(self.index, at);
             self.broke_silence = true;

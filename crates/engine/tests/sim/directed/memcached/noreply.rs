@@ -244,9 +244,9 @@ fn a_doubtful_error_is_the_reply_it_is_counted_to_be() {
 fn a_reply_too_many_ends_the_connection_and_is_nobodys() {
     let (mut cache, other) = in_doubt();
     let key = cache.keys[0].clone();
-    cache.answer(0, found(&key, "1") + &found(&key, "2"));
+    cache.answer(0, found(&key, "1"));
     assert!(cache.is_connected(0));
-    cache.answer(0, "VERSION of the question\r\n");
+    cache.answer(0, found(&key, "2"));
     assert!(!cache.is_connected(0));
     assert_eq!(cache.rig.read(other), INVALID.repeat(2));
     assert_eq!(cache.got(), "");
@@ -357,4 +357,23 @@ fn silent_requests_that_are_refused_for_memory_leave_no_bytes_behind() {
         rig.read(client),
         "SERVER_ERROR max_memory of the proxy is reached, try again later\r\n"
     );
+}
+
+#[test]
+fn a_server_that_tells_no_version_settles_a_doubt_by_its_end() {
+    let cases = [
+        // It refuses the question of the proxy.
+        ("get KEY\r\n", "SERVER_ERROR busy\r\nERROR\r\n"),
+        // Or that of a client: the answer to the proxy's looks like the one to the client's.
+        ("version\r\n", "SERVER_ERROR busy\r\nVERSION 1.6.18\r\n"),
+    ];
+    for (request, answers) in cases {
+        let mut cache = Cache::of(Pool { timeout: None, ..pool(1) });
+        let key = cache.keys[0].clone();
+        cache.ask(set_noreply(&key, "v") + &request.replace("KEY", &key));
+        cache.answer(0, answers);
+        assert_eq!(cache.got(), INVALID, "{request}");
+        assert!(!cache.is_connected(0));
+        cache.assert_in_step();
+    }
 }
