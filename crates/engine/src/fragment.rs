@@ -203,10 +203,10 @@ impl Part {
     /// The next value of the part if it is that of `key`.
     fn next_value(&mut self, key: &[u8]) -> &[u8] {
         let rest = self.reply.get(self.at..).unwrap_or_default();
-        match memcached::walk::value_len(rest) {
-            Some(len) if memcached::walk::value_key(rest) == key => {
-                self.at += len;
-                &rest[..len]
+        match memcached::walk::value(rest) {
+            Some(value) if value.key == key => {
+                self.at += value.len;
+                &rest[..value.len]
             }
             _ => &[],
         }

@@ -269,14 +269,21 @@ impl Engine {
                 part.bytes += word.of(bytes).len() + 1;
             }
         }
-        for (key, part) in keys.iter().zip(&split.order) {
-            let key = key.of(bytes);
-            self.buffers.append(&mut split.keys, &[key.len() as u8]);
-            self.buffers.append(&mut split.keys, key);
+        self.buffers.reserve(&mut split.keys, bytes.len() + keys.len());
+        for (span, part) in keys.iter().zip(&split.order) {
+            let key = span.of(bytes);
+            split.keys.push(key.len() as u8);
+            split.keys.extend_from_slice(key);
             let part = &mut split.parts[*part as usize];
-            let Some(link) = self.links.get_mut(part.link as usize) else { continue };
-            link.output.push_all(&[key, b" "], &mut self.buffers);
             part.bytes += key.len() + 1;
+            let Some(link) = self.links.get_mut(part.link as usize) else { continue };
+            match bytes.get(span.start as usize..=span.end as usize) {
+                // PERF: the blank is there already, behind all keys but the last.
+                Some(with_blank) if with_blank.ends_with(b" ") => {
+                    link.output.push(with_blank, &mut self.buffers);
+                }
+                _ => link.output.push_all(&[key, b" "], &mut self.buffers),
+            }
         }
         for part in &mut split.parts {
             let Some(link) = self.links.get_mut(part.link as usize) else { continue };

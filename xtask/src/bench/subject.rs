@@ -171,7 +171,7 @@ fn pool(protocol: Protocol, servers: &[SocketAddr]) -> Result<Conf> {
         .collect();
     let is_redis = protocol == Protocol::Redis;
     let text = format!(
-        "bench:\n  listen: {listen}\n  redis: {is_redis}\n  hash: fnv1a_64\n  distribution: ketama\n  timeout: 5000\n  \
+        "bench:\n  listen: {listen}\n  redis: {is_redis}\n  hash: fnv1a_64\n  distribution: ketama\n  timeout: 60000\n  \
          preconnect: true\n  servers:\n{list}"
     );
     Ok(Conf { listen, text })

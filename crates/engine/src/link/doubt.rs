@@ -39,6 +39,8 @@ impl Engine {
             Some(Box::new(Doubt { bytes: Vec::new(), ends: Vec::new(), awaited, versions }));
         link.output.push(QUESTION, &mut self.buffers);
         link.queued_bytes += QUESTION.len() as u64;
+        // What the silent requests so far have to say comes before the answer.
+        link.silent_tail = false;
         self.keep_in_doubt(l, reply);
         self.flush_link(l);
     }

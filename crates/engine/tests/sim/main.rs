@@ -1,5 +1,6 @@
 //! The whole core under a simulated network: engines driven by a simulated reactor, simulated clients and servers that
-//! fail in every way they can, virtual time, and one seed that everything follows from.
+//! fail in every way they can, virtual time, and one seed that everything follows from. A run has a Redis pool, a memcached
+//! pool, or one of each, by the remainder of its seed.
 //!
 //! ```text
 //!   clients ══ network ══ reactor ── engine   (1..3 workers, which tell each other of failures)

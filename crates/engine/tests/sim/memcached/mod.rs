@@ -1,5 +1,6 @@
 //! Simulated peers of a memcached pool: what clients say, what servers answer, and which replies are right.
 
+mod any_bytes;
 mod ask;
 mod keyspace;
 mod service;

@@ -377,3 +377,35 @@ fn a_server_that_tells_no_version_settles_a_doubt_by_its_end() {
         cache.assert_in_step();
     }
 }
+
+#[test]
+fn a_version_that_clients_wait_for_is_told_from_the_answer_to_the_question() {
+    let mut cache = Cache::new(1);
+    let key = cache.keys[0].clone();
+    let asked = set_noreply(&key, "v") + &get(&key) + "version\r\n" + &get(&key);
+    cache.ask(&asked);
+    cache.answer(0, "SERVER_ERROR of the get\r\n");
+    assert_eq!(cache.heard(0), asked + "version\r\n");
+    cache.answer(0, "VERSION for the client\r\n".to_owned() + &found(&key, "2"));
+    assert_eq!(cache.got(), "", "kept back");
+    cache.answer(0, "VERSION for the proxy\r\n");
+    let replies = "SERVER_ERROR of the get\r\nVERSION for the client\r\n".to_owned();
+    assert_eq!(cache.got(), replies + &found(&key, "2"));
+    assert!(cache.is_connected(0));
+    cache.assert_in_step();
+}
+
+#[test]
+fn a_question_once_answered_covers_every_silent_request_before_it() {
+    let mut cache = Cache::new(1);
+    let key = cache.keys[0].clone();
+    cache.ask(set_noreply(&key, "v") + &get(&key) + &set_noreply(&key, "w"));
+    cache.answer(0, OUT_OF_MEMORY.to_owned() + "VERSION 1\r\n");
+    assert_eq!(cache.got(), OUT_OF_MEMORY);
+    cache.heard(0);
+    cache.ask(get(&key));
+    cache.answer(0, OUT_OF_MEMORY);
+    assert_eq!(cache.got(), OUT_OF_MEMORY, "no doubt any more");
+    assert_eq!(cache.heard(0), get(&key));
+    cache.assert_in_step();
+}
