@@ -82,6 +82,42 @@ fn mn_waits_for_every_quiet_request_before_it() {
 }
 
 #[test]
+fn a_suppressed_reply_outlives_the_kept_replies_around_it() {
+    let mut cache = Cache::new(2);
+    let (a, b) = (cache.keys[0].clone(), cache.keys[1].clone());
+    cache.ask(format!("mg {a}\r\nmg {b} v\r\nmg {a}\r\nmg {b} q\r\nmg {b}\r\n"));
+    cache.answer(1, "VA 9\r\nninebytes\r\nEN\r\n");
+    cache.answer(0, "HD\r\n");
+    // Nothing but the suppressed one is kept now.
+    assert_eq!(cache.got(), "HD\r\nVA 9\r\nninebytes\r\n");
+    cache.answer(1, "NF\r\n");
+    cache.answer(0, "EX\r\n");
+    assert_eq!(cache.got(), "EX\r\nNF\r\n");
+    cache.assert_in_step();
+}
+
+#[test]
+fn a_client_that_ends_with_a_suppressed_reply_is_closed() {
+    for quits in [true, false] {
+        let mut cache = Cache::new(1);
+        let key = cache.keys[0].clone();
+        let other = cache.rig.client();
+        cache.ask(format!("mg {key} q\r\n"));
+        if quits {
+            cache.ask("quit\r\n");
+        } else {
+            cache.rig.half_close(cache.client);
+        }
+        cache.answer(0, "EN\r\n");
+        assert_eq!(cache.got(), "");
+        assert!(cache.rig.is_closed(cache.client), "quits: {quits}");
+        cache.heard(0);
+        cache.client = other;
+        cache.assert_in_step();
+    }
+}
+
+#[test]
 fn quiet_requests_say_all_that_is_neither_success_nor_a_miss() {
     let cases = [
         ("ms KEY 1 q\r\nx\r\n", "NS\r\n"),
