@@ -1,4 +1,4 @@
-# The two commands of this project, and what they are made of: `cargo xtask` shows the verbs behind them.
+# The three commands of this project, and what they are made of: `cargo xtask` shows the verbs behind them.
 
 # Starts three Redis servers and nutcracker in front of them, until Ctrl-C; `make run DEMO_SECONDS=5` ends by itself.
 run:
@@ -8,4 +8,8 @@ run:
 test:
 	@cargo xtask test
 
-.PHONY: run test
+# Beside twemproxy 0.5 and others, into docs/performance; `make bench BENCH="--quick"` sees that it works.
+bench:
+	@cargo xtask bench $(BENCH)
+
+.PHONY: run test bench

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Result, ensure};
 
-use crate::setup;
+use crate::{counts, setup};
 
 struct Step {
     title: &'static str,
@@ -50,6 +50,10 @@ pub(crate) fn run() -> Result<()> {
     for step in &STEPS {
         step.run()?;
     }
+    println!("== instructions per operation, beside the reference");
+    let begun = Instant::now();
+    counts::run()?;
+    println!("== instructions took {:.0?}", begun.elapsed());
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 
 mod bench;
 mod checks;
+mod counts;
 mod demo;
 mod quickstart;
 mod redis;
@@ -21,7 +22,8 @@ usage: cargo xtask VERB
   setup                 install the servers that the demo and the tests need
   run [--seconds N]     start three Redis servers and nutcracker, until Ctrl-C or for N seconds
   test                  everything CI checks
-  bench [ROUNDS]        CPU per request beside twemproxy 0.5, as a table; 5 rounds if not told";
+  count                 instructions per operation beside the reference; UPDATE_COUNTS=1 makes a new one
+  bench [OPTION]...     ours beside twemproxy 0.5 and others; `bench --help` says more";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -45,10 +47,8 @@ fn dispatch(arguments: &[&str]) -> Result<()> {
             demo::run(Some(Duration::from_secs(seconds)))
         }
         ["test"] => checks::run(),
-        ["bench"] => bench::run(5),
-        ["bench", rounds] => {
-            bench::run(rounds.parse().with_context(|| format!("{rounds} is no number of rounds"))?)
-        }
+        ["count"] => counts::run(),
+        ["bench", words @ ..] => bench::run(words),
         [] | ["help" | "-h" | "--help"] => {
             println!("{USAGE}");
             Ok(())

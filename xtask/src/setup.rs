@@ -54,7 +54,7 @@ const KEEPALIVED: Program = Program {
     unit: Some("keepalived.service"),
     need: Need::ForTestsOf("a pair of proxies behind a virtual address"),
 };
-const HAPROXY: Program = Program {
+pub(crate) const HAPROXY: Program = Program {
     name: "haproxy",
     package: "haproxy",
     unit: Some("haproxy.service"),
@@ -79,12 +79,35 @@ const MANDOC: Program = Program {
     need: Need::ForTestsOf("the markup of the manual page"),
 };
 
+const VALGRIND: Program = Program {
+    name: "valgrind",
+    package: "valgrind",
+    unit: None,
+    need: Need::ForTestsOf("the number of instructions"),
+};
+
 /// What `make run` needs.
 pub(crate) const FOR_THE_DEMO: [Program; 2] = [REDIS, MEMCACHED];
 
 /// What `make test` needs.
-pub(crate) const FOR_TESTS: [Program; 9] =
-    [REDIS, MEMCACHED, TWEMPROXY, IP, KEEPALIVED, HAPROXY, SYSTEMD_ANALYZE, LOGROTATE, MANDOC];
+pub(crate) const FOR_TESTS: [Program; 10] = [
+    REDIS,
+    MEMCACHED,
+    TWEMPROXY,
+    IP,
+    KEEPALIVED,
+    HAPROXY,
+    SYSTEMD_ANALYZE,
+    LOGROTATE,
+    MANDOC,
+    VALGRIND,
+];
+
+/// What `cargo xtask count` needs.
+pub(crate) const FOR_COUNTS: [Program; 1] = [VALGRIND];
+
+/// What `make bench` needs.
+pub(crate) const FOR_BENCH: [Program; 4] = [REDIS, MEMCACHED, TWEMPROXY, HAPROXY];
 
 /// Installs whatever of `programs` is missing: with apt on Debian and its children, elsewhere it says what to install.
 ///
@@ -120,7 +143,8 @@ pub(crate) fn install(programs: &[Program]) -> Result<()> {
 }
 
 impl Program {
-    fn is_present(self) -> bool {
+    /// Whether it can be started.
+    pub(crate) fn is_present(self) -> bool {
         if self.name.starts_with('/') {
             Path::new(self.name).exists()
         } else {

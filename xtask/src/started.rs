@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -35,7 +36,10 @@ pub(crate) struct Folder(PathBuf);
 
 impl Folder {
     pub(crate) fn create() -> Result<Folder> {
-        let path = std::env::temp_dir().join(format!("nutcracker-xtask-{}", std::process::id()));
+        static CREATED: AtomicU32 = AtomicU32::new(0);
+        let number = CREATED.fetch_add(1, Ordering::Relaxed);
+        let name = format!("nutcracker-xtask-{}-{number}", std::process::id());
+        let path = std::env::temp_dir().join(name);
         fs::create_dir(&path).with_context(|| format!("cannot create {}", path.display()))?;
         Ok(Folder(path))
     }
@@ -131,7 +135,8 @@ pub(crate) fn start_redis(address: SocketAddr, folder: &Folder) -> Result<Runnin
     let mut command = Command::new("redis-server");
     command.args(["--port", &address.port().to_string(), "--bind", &address.ip().to_string()]);
     command
-        .args(["--save", "", "--appendonly", "no"])
+        // It listens on a loopback address; clients may come from any of those.
+        .args(["--save", "", "--appendonly", "no", "--protected-mode", "no"])
         .arg("--dir")
         .arg(&folder.0)
         .arg("--logfile")

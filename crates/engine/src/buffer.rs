@@ -125,12 +125,19 @@ impl Output {
     }
 
     /// Appends a copy of `bytes`.
+    #[inline]
     pub(crate) fn push(&mut self, bytes: &[u8], buffers: &mut Buffers) {
         if bytes.is_empty() {
             return;
         }
-        self.tail_for(bytes.len(), buffers).extend_from_slice(bytes);
         self.len += bytes.len();
+        // PERF: keys and values of split requests come one by one, and nearly always fit.
+        let tail = self.tail();
+        if tail.capacity() - tail.len() >= bytes.len() {
+            tail.extend_from_slice(bytes);
+        } else {
+            self.tail_for(bytes.len(), buffers).extend_from_slice(bytes);
+        }
     }
 
     /// Appends `parts` one after the other without splitting them over chunks.
@@ -159,6 +166,7 @@ impl Output {
     }
 
     /// The chunk that is appended to.
+    #[inline]
     fn tail(&mut self) -> &mut Vec<u8> {
         match self.rest.as_mut().and_then(|rest| rest.back_mut()) {
             Some(tail) => tail,

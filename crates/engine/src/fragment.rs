@@ -1,8 +1,9 @@
 //! Commands over many keys, split into one fragment per shard and merged back into one reply.
 //!
 //! MGET and memcached's `get` answer in the order of their keys, DEL, UNLINK, TOUCH and EXISTS add up, MSET and
-//! `flush_all` are OK when all of it is. When a part fails the client gets one error: the first real error line of a server, else the first cause with a name of the
-//! shards without an answer. The other parts are executed all the same, as in twemproxy 0.5.
+//! `flush_all` are OK when all of it is. When a part fails the client gets one error: the first real error line of a
+//! server, else the first cause with a name of the shards without an answer. The other parts are executed all the same,
+//! as in twemproxy 0.5.
 
 use proto::memcached;
 use proto::resp::command::{self, Merge};
@@ -203,10 +204,10 @@ impl Part {
     /// The next value of the part if it is that of `key`.
     fn next_value(&mut self, key: &[u8]) -> &[u8] {
         let rest = self.reply.get(self.at..).unwrap_or_default();
-        match memcached::walk::value_len(rest) {
-            Some(len) if memcached::walk::value_key(rest) == key => {
-                self.at += len;
-                &rest[..len]
+        match memcached::walk::value(rest) {
+            Some(value) if value.key == key => {
+                self.at += value.len;
+                &rest[..value.len]
             }
             _ => &[],
         }

@@ -545,11 +545,11 @@ impl Engine {
             Break::Silent | Break::Retired => fault::TIMED_OUT,
             Break::Stale => fault::UNKNOWN,
         };
-        let requests = link.fifo.iter().filter(|owed| owed.request != NONE).count() as u32;
+        let awaited = link.fifo.iter().filter(|owed| owed.request != NONE).count();
+        let requests = (awaited + link.silent.len()) as u32;
         let established = matches!(link.phase, Phase::Ready);
         let done = cause == Break::Retired && requests == 0;
-        let idle_close =
-            established && link.fifo.is_empty() && cause != Break::Fault(fault::INVALID_ARGUMENT);
+        let idle_close = link.is_idle() && cause != Break::Fault(fault::INVALID_ARGUMENT);
         if link.is_probe() {
             self.end_probe(pool, server, cause, text, now);
         } else if !idle_close && !done {

@@ -41,6 +41,10 @@ impl Engine {
                     reply::unsupported_memcached(parsed.command.name, out);
                 });
             }
+            Policy::AllShards if !self.may_flush(c) => {
+                request.discard(&mut self.buffers);
+                self.answer_unless_silent(c, parsed, reply::FLUSH_ALL_REFUSED);
+            }
             _ if self.is_refused(c, parsed, now) => request.discard(&mut self.buffers),
             Policy::AllShards => self.broadcast(c, request, parsed, now),
             Policy::Split { keys } if args.len() > keys + 1 => {
@@ -78,6 +82,12 @@ impl Engine {
                 });
             }
         }
+    }
+
+    /// Whether the pool of `c` lets its clients flush its servers.
+    fn may_flush(&self, c: u32) -> bool {
+        let pool = self.clients[c as usize].pool;
+        self.pools[pool as usize].pool.flush_all == FlushAll::Forward
     }
 
     /// Whether nothing can be forwarded at this moment; answers the client if so.
@@ -210,10 +220,6 @@ impl Engine {
     /// Sends the same request to every server of the pool.
     fn broadcast(&mut self, c: u32, request: Message<'_>, parsed: &Request, now: Now) {
         let state = &self.pools[self.clients[c as usize].pool as usize];
-        if state.pool.flush_all == FlushAll::Refuse {
-            self.answer_unless_silent(c, parsed, reply::FLUSH_ALL_REFUSED);
-            return request.discard(&mut self.buffers);
-        }
         let shards = state.servers.len() as u32;
         let bytes = request.bytes().len();
         if matches!(parsed.silence, Silence::NoReply(_)) {
@@ -263,14 +269,21 @@ impl Engine {
                 part.bytes += word.of(bytes).len() + 1;
             }
         }
-        for (key, part) in keys.iter().zip(&split.order) {
-            let key = key.of(bytes);
-            self.buffers.append(&mut split.keys, &[key.len() as u8]);
-            self.buffers.append(&mut split.keys, key);
+        self.buffers.reserve(&mut split.keys, bytes.len() + keys.len());
+        for (span, part) in keys.iter().zip(&split.order) {
+            let key = span.of(bytes);
+            split.keys.push(key.len() as u8);
+            split.keys.extend_from_slice(key);
             let part = &mut split.parts[*part as usize];
-            let Some(link) = self.links.get_mut(part.link as usize) else { continue };
-            link.output.push_all(&[key, b" "], &mut self.buffers);
             part.bytes += key.len() + 1;
+            let Some(link) = self.links.get_mut(part.link as usize) else { continue };
+            match bytes.get(span.start as usize..=span.end as usize) {
+                // PERF: the blank is there already, behind all keys but the last.
+                Some(with_blank) if with_blank.ends_with(b" ") => {
+                    link.output.push(with_blank, &mut self.buffers);
+                }
+                _ => link.output.push_all(&[key, b" "], &mut self.buffers),
+            }
         }
         for part in &mut split.parts {
             let Some(link) = self.links.get_mut(part.link as usize) else { continue };

@@ -41,12 +41,12 @@ enum Reply {
     Awaited,
     /// Still to come from several servers, or to be merged when its turn comes: index of the split.
     Split(u32),
+    /// There is none: its client asked to be spared it.
+    Spared,
     /// In the client's stash.
     Stashed { start: u32, len: u32 },
     /// In its own buffer.
     Owned(Vec<u8>),
-    /// Kept from the client.
-    Suppressed,
 }
 
 /// The replies of one client whose turn has not come.
@@ -161,6 +161,7 @@ impl Engine {
             let request = &mut self.requests[client.head as usize];
             match &mut request.reply {
                 Reply::Awaited => break,
+                Reply::Spared => {}
                 Reply::Stashed { start, len } => {
                     let range = *start as usize..(*start + *len) as usize;
                     if let Some(kept) = &mut client.kept {
@@ -174,7 +175,6 @@ impl Engine {
                     }
                     client.output.push_owned(std::mem::take(buffer), &mut self.buffers);
                 }
-                Reply::Suppressed => {}
                 Reply::Split(split) => {
                     if !self.splits[*split as usize].is_complete() {
                         break;
@@ -203,7 +203,7 @@ impl Engine {
             self.flush_client(c);
         }
         self.resume_if_drained(c);
-        // When the last reply was suppressed there is nothing to be written that would end in this.
+        // A reply that was spared leaves nothing to write, after which a closing client would be closed.
         self.close_if_done(c);
     }
 
@@ -211,9 +211,9 @@ impl Engine {
     fn keep(&mut self, c: u32, r: u32, reply: Message<'_>) {
         let len = reply.bytes().len();
         if len == 0 {
-            // It has no place in the stash, which goes when no byte is left there.
-            self.requests[r as usize].reply = Reply::Suppressed;
-            return reply.discard(&mut self.buffers);
+            reply.discard(&mut self.buffers);
+            self.requests[r as usize].reply = Reply::Spared;
+            return;
         }
         self.compact_stash(c);
         let spare = &mut self.spare_kept;
@@ -277,9 +277,7 @@ impl Engine {
                         self.drop_split(split);
                     }
                 }
-                Reply::Stashed { .. } | Reply::Suppressed => {
-                    drop(self.requests.remove(r as usize));
-                }
+                Reply::Spared | Reply::Stashed { .. } => drop(self.requests.remove(r as usize)),
                 Reply::Owned(buffer) => {
                     self.buffers.give(std::mem::take(buffer));
                     self.requests.remove(r as usize);

@@ -358,11 +358,11 @@ impl Engine {
     pub(crate) fn owe_fragments(&mut self, c: u32, s: u32, r: u32, asked: Asked, now: Now) {
         let pool = self.clients[c as usize].pool;
         let parts = self.splits[s as usize].parts.len();
-        self.pools[pool as usize].counts.fragments.add(parts as u64);
         for fragment in 0..parts {
             let part = &self.splits[s as usize].parts[fragment];
             if part.link != NONE {
                 let (link, bytes) = (part.link, part.bytes);
+                self.pools[pool as usize].counts.fragments.add(1);
                 self.owe(link, (r, fragment as u32), bytes, asked, now);
             }
         }

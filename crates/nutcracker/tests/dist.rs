@@ -114,7 +114,7 @@ fn the_check_tells_who_answers_from_who_does_not() {
         (&[], b"+PONG\r\n", "PING\r\n", 0),
         (&[], b"-NOAUTH Authentication required\r\n", "PING\r\n", 0),
         (&[], b"-ERR max number of clients reached\r\n", "PING\r\n", 0),
-        (&["-m"], b"VERSION 1.6.18\r\n", "version\r\n", 0),
+        (&["-m"], b"MN\r\n", "mn\r\n", 0),
         (&["-p"], b"+PONG\r\n", "PROXY UNKNOWN\r\nPING\r\n", 0),
         (&[], b"HTTP/1.1 400 Bad Request\r\n", "PING\r\n", 1),
     ];

@@ -3,12 +3,12 @@
 //! ```text
 //!   sent:      set noreply · get · get · version            (the last by the proxy itself)
 //!   received:  ERROR … · … · VERSION      as many as were awaited: every reply belongs to its request
-//!              ERROR … · … · … · VERSION  one more: some request answered that should not have
+//!              ERROR … · … · …            one more: some request answered that should not have
 //! ```
 //!
 //! Replies are kept back until the server has answered a question of the proxy's own, sent behind everything; then they are
-//! counted. When there are as many as requests they are delivered, otherwise the connection is closed: which of them
-//! is superfluous cannot be told.
+//! counted. When there are as many as requests they are delivered. Otherwise, and as soon as there is one too many, the
+//! connection is closed: which of them is superfluous cannot be told.
 
 use super::Taken;
 use crate::message::Message;
@@ -16,9 +16,6 @@ use crate::{Engine, Now};
 
 /// What the proxy asks: every server answers it at once, and no other request is answered so.
 const QUESTION: &[u8] = b"version\r\n";
-
-/// Replies more than requests that are waited for.
-const SUPERFLUOUS_MAX: usize = 1024;
 
 /// The replies of a connection since the doubt arose.
 #[derive(Debug)]
@@ -42,6 +39,8 @@ impl Engine {
             Some(Box::new(Doubt { bytes: Vec::new(), ends: Vec::new(), awaited, versions }));
         link.output.push(QUESTION, &mut self.buffers);
         link.queued_bytes += QUESTION.len() as u64;
+        // What the silent requests so far have to say comes before the answer.
+        link.silent_tail = false;
         self.keep_in_doubt(l, reply);
         self.flush_link(l);
     }
@@ -62,13 +61,13 @@ impl Engine {
             reply.discard(&mut self.buffers);
             return self.resolve_doubt(l, now);
         }
-        doubt.versions -= usize::from(is_version);
-        // Every silent request may have been answered, so there is no telling how many replies come, but there is an end.
-        let too_many = doubt.ends.len() > doubt.awaited + SUPERFLUOUS_MAX;
-        self.keep_in_doubt(l, reply);
-        if too_many {
+        if doubt.ends.len() == doubt.awaited {
+            // A request answered that should not have, or the question is not answered as it should be.
+            reply.discard(&mut self.buffers);
             return self.stray_reply(l, Taken::Doubtful, now);
         }
+        doubt.versions -= usize::from(is_version);
+        self.keep_in_doubt(l, reply);
         true
     }
 

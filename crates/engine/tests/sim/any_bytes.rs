@@ -9,9 +9,9 @@ use proto::resp::command;
 use proto::resp::{RequestScanner, Scan};
 
 use crate::network::WireId;
+use crate::resp::wire_format::reply_len;
 use crate::rig::{Rig, bulk, command as request};
 use crate::scenario::pool;
-use crate::wire_format::reply_len;
 
 /// Bytes that look like RESP more often than chance would have it.
 fn bytes() -> impl Strategy<Value = Vec<u8>> {
@@ -76,7 +76,7 @@ fn serve(rig: &mut Rig, server: WireId) {
         };
         match args[..] {
             [name, key] if name.of(&asked[at..]) == b"get" => {
-                replies.extend(crate::wire_format::bulk(key.of(&asked[at..])));
+                replies.extend(crate::resp::wire_format::bulk(key.of(&asked[at..])));
             }
             _ => replies.extend_from_slice(b"-ERR no\r\n"),
         }

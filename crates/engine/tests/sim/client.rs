@@ -1,18 +1,19 @@
 //! A simulated client: sends requests of its own keys, pipelined, in pieces, and checks that each gets its one reply, in
-//! order, and that nothing else ever comes.
+//! order, and that nothing else ever comes. What it says is made in `resp::speaker` and `memcached::speaker`.
 
 use std::collections::VecDeque;
 
-use crate::keyspace::{self, Token};
+use engine::topology::Protocol;
+
 use crate::network::{Network, WireId};
 use crate::random::Random;
 use crate::scenario::Scenario;
-use crate::truth::{Expected, Form, Truth, is_shed};
-use crate::wire_format::{bulk, reply_len, request, shown};
+use crate::truth::{Expected, Form, Token, Truth, is_shed, shown};
+use crate::{memcached, resp};
 
 /// How a client's life ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ending {
+pub(crate) enum Ending {
     /// Stays connected, idle.
     Stays,
     HalfCloses,
@@ -26,14 +27,18 @@ enum Ending {
 
 /// One client.
 pub(crate) struct SimClient {
-    number: u32,
+    pub(crate) number: u32,
     pub(crate) wire: WireId,
+    /// Its pool.
+    pub(crate) pool: u32,
     left: u32,
-    sequence: u32,
-    ending: Ending,
+    pub(crate) sequence: u32,
+    pub(crate) ending: Ending,
     /// Sent the password.
-    authenticated: bool,
-    outgoing: VecDeque<u8>,
+    pub(crate) authenticated: bool,
+    pub(crate) outgoing: VecDeque<u8>,
+    /// Requests that want no reply, each for as many as the servers it goes to.
+    pub(crate) silences: u64,
     pub(crate) expected: VecDeque<Expected>,
     input: Vec<u8>,
     /// Does not read before this moment.
@@ -52,6 +57,7 @@ impl SimClient {
     pub(crate) fn new(
         number: u32,
         wire: WireId,
+        pool: u32,
         scenario: &Scenario,
         random: &mut Random,
     ) -> SimClient {
@@ -66,11 +72,13 @@ impl SimClient {
         SimClient {
             number,
             wire,
+            pool,
             left: random.within(1..=scenario.requests as usize) as u32,
             sequence: 0,
             ending,
             authenticated: scenario.pool.redis_auth.is_none(),
             outgoing: VecDeque::new(),
+            silences: 0,
             expected: VecDeque::new(),
             input: Vec::new(),
             reads_from: 0,
@@ -111,7 +119,7 @@ impl SimClient {
             return;
         }
         while !self.finished && self.expected.len() < scenario.depth && random.chance(7, 8) {
-            self.generate(scenario, random);
+            self.generate(scenario, truth, random);
         }
         let piece = random.within(1..=self.outgoing.len().max(1));
         let piece = piece.min(self.outgoing.len());
@@ -158,7 +166,7 @@ impl SimClient {
         let input = std::mem::take(&mut self.input);
         let mut at = 0;
         loop {
-            match reply_len(&input[at..]) {
+            match self.reply_len(&input[at..], truth) {
                 Ok(Some(len)) => {
                     self.take(&input[at..at + len], truth);
                     at += len;
@@ -177,12 +185,24 @@ impl SimClient {
         }
     }
 
-    fn take(&mut self, reply: &[u8], truth: &mut Truth) {
-        match self.expected.pop_front() {
-            Some(expected) => {
-                truth.judge(&expected, reply);
-                self.may_be_cut |= is_shed(reply);
+    /// The length of what is expected next, `None` while it is not whole.
+    fn reply_len(&self, input: &[u8], truth: &Truth) -> Result<Option<usize>, String> {
+        match (truth.scenario.pool.protocol, self.expected.front()) {
+            (Protocol::Redis, _) => resp::wire_format::reply_len(input),
+            (_, Some(Expected { form: Form::Batch(_), .. })) => {
+                memcached::wire_format::batch_len(input)
             }
+            _ => memcached::wire_format::reply_len(input),
+        }
+    }
+
+    fn take(&mut self, reply: &[u8], truth: &mut Truth) {
+        let shed = truth.may_shed() && is_shed(reply);
+        self.may_be_cut |= shed;
+        match self.expected.pop_front() {
+            Some(expected) => truth.judge(&expected, reply),
+            // A request that wants no reply, given up half way: the connection ends.
+            None if shed => {}
             None => {
                 let number = self.number;
                 truth.accuse(|| format!("client {number} was sent {} unasked", shown(reply)));
@@ -197,7 +217,7 @@ impl SimClient {
         let ends_here = self.finished
             && self.outgoing.is_empty()
             && (self.half_closed || matches!(self.ending, Ending::Quits | Ending::Blunders));
-        if self.may_be_cut && self.input.is_empty() {
+        if self.is_cut_well(truth) {
             return;
         }
         if owed > 0 || !self.input.is_empty() {
@@ -207,134 +227,49 @@ impl SimClient {
         }
     }
 
+    /// Whether the connection may have ended here, behind a whole reply.
+    fn is_cut_well(&self, truth: &Truth) -> bool {
+        let is_batch = |expected: &Expected| matches!(expected.form, Form::Batch(_));
+        if !self.expected.front().is_some_and(is_batch) {
+            return self.may_be_cut && self.input.is_empty();
+        }
+        // Within a batch, replies are judged once all are there.
+        match memcached::wire_format::replies(&self.input) {
+            Ok(replies) => {
+                let shed = replies.iter().any(|reply| is_shed(reply)) && truth.may_shed();
+                self.may_be_cut || shed
+            }
+            Err(_) => false,
+        }
+    }
+
     /// Adds the next request to what is to be sent.
-    fn generate(&mut self, scenario: &Scenario, random: &mut Random) {
+    fn generate(&mut self, scenario: &Scenario, truth: &mut Truth, random: &mut Random) {
         if self.left == 0 {
             self.finished = true;
-            self.last_words(random);
+            match scenario.pool.protocol {
+                Protocol::Redis => self.end_in_resp(random),
+                Protocol::Memcached => self.end_in_memcached(random),
+            }
             return;
         }
         self.left -= 1;
+        let token = self.next_token();
+        match scenario.pool.protocol {
+            Protocol::Redis => self.speak_resp(token, scenario, random),
+            Protocol::Memcached => self.speak_memcached(token, scenario, truth, random),
+        }
+    }
+
+    /// The name of its next request.
+    pub(crate) fn next_token(&mut self) -> Token {
         let token = Token { client: self.number, sequence: self.sequence };
         self.sequence += 1;
-        let (bytes, form) = match random.below(8) {
-            0 => self.local(token, scenario, random),
-            _ if !self.authenticated && random.chance(1, 2) => self.auth(random),
-            _ => self.forwarded(token, scenario, random),
-        };
-        let form = if self.authenticated || !matches!(form, Form::Forwarded(..)) {
-            form
-        } else {
-            Form::Exact(b"-NOAUTH Authentication required\r\n".to_vec())
-        };
-        self.say(&bytes, Expected { token, form });
+        token
     }
 
-    fn say(&mut self, bytes: &[u8], expected: Expected) {
+    pub(crate) fn say(&mut self, bytes: &[u8], expected: Expected) {
         self.outgoing.extend(bytes);
         self.expected.push_back(expected);
-    }
-
-    /// QUIT, or something that is no request, then things that nobody answers.
-    fn last_words(&mut self, random: &mut Random) {
-        let (bytes, form): (Vec<u8>, _) = match self.ending {
-            Ending::Quits => (request(&[b"quit"]), Form::Exact(b"+OK\r\n".to_vec())),
-            Ending::Blunders => {
-                let blunders: [&[u8]; 6] = [
-                    b"*1\r\n+PING\r\n",
-                    b"*0\r\n",
-                    b"*2\r\n$3\r\nGETX\r\n",
-                    b"*2\r\n$3\r\nGET\r\n$-1\r\n",
-                    b"*99999999999\r\n",
-                    b"get \"unbalanced\r\n",
-                ];
-                (random.pick(&blunders).to_vec(), Form::Prefix(b"-ERR Protocol error: "))
-            }
-            _ => return,
-        };
-        let token = Token { client: self.number, sequence: self.sequence };
-        self.say(&bytes, Expected { token, form });
-        if random.chance(1, 2) {
-            self.outgoing.extend(request(&[b"get", b"nobody answers"]));
-        }
-    }
-
-    fn auth(&mut self, random: &mut Random) -> (Vec<u8>, Form) {
-        if random.chance(1, 3) {
-            let bytes = request(&[b"auth", b"wrong"]);
-            return (bytes, Form::Exact(b"-ERR invalid password\r\n".to_vec()));
-        }
-        self.authenticated = true;
-        (request(&[b"AUTH", b"open sesame"]), Form::Exact(b"+OK\r\n".to_vec()))
-    }
-
-    /// A request that the proxy answers itself.
-    fn local(&mut self, token: Token, scenario: &Scenario, random: &mut Random) -> (Vec<u8>, Form) {
-        let word = format!("word-{}-{}", token.client, token.sequence).into_bytes();
-        if !self.authenticated {
-            let form = Form::Exact(b"-NOAUTH Authentication required\r\n".to_vec());
-            return (request(&[b"ping"]), form);
-        }
-        let exact = |text: &str| Form::Exact(text.as_bytes().to_vec());
-        match random.below(8) {
-            0 => (request(&[b"PING"]), exact("+PONG\r\n")),
-            1 => (request(&[b"ping", &word]), Form::Exact(bulk(&word))),
-            2 => (request(&[b"ECHO", &word]), Form::Exact(bulk(&word))),
-            3 => {
-                let text = format!(
-                    "-ERR unknown command 'nonsense', with args beginning with: '{}' \r\n",
-                    String::from_utf8_lossy(&word)
-                );
-                (request(&[b"nonsense", &word]), exact(&text))
-            }
-            4 => {
-                let text = "-ERR wrong number of arguments for 'mset' command\r\n";
-                (request(&[b"mset", &word, &word, &word]), exact(text))
-            }
-            5 => (request(&[b"time"]), Form::Prefix(b"*2\r\n$10\r\n17")),
-            6 if self.sequence > 1 => {
-                let line = format!("\r\nping {}\r\n", String::from_utf8_lossy(&word));
-                (line.into_bytes(), Form::Exact(bulk(&word)))
-            }
-            _ => {
-                let own = scenario.pool.redis_db.to_string();
-                (request(&[b"select", own.as_bytes()]), exact("+OK\r\n"))
-            }
-        }
-    }
-
-    /// A request that servers answer.
-    fn forwarded(
-        &mut self,
-        token: Token,
-        scenario: &Scenario,
-        random: &mut Random,
-    ) -> (Vec<u8>, Form) {
-        let singles = ["get", "get", "set", "set", "incr", "hgetall", "lolwut"];
-        let splits = ["mget", "mget", "mset", "del", "unlink", "touch", "exists"];
-        let (name, keys) = match random.below(10) {
-            0..=4 => {
-                let name = random.pick(&singles);
-                (name, usize::from(name != "lolwut"))
-            }
-            5 => ("sinter", 2),
-            _ => (random.pick(&splits), random.within(1..=scenario.keys_max)),
-        };
-        let size = |random: &mut Random| match random.chance(1, 6) {
-            true => random.within(0..=scenario.value_max),
-            false => random.within(0..=scenario.value_max.min(60)),
-        };
-        let mut keys: Vec<_> =
-            (0..keys).map(|index| keyspace::key(token, index, size(random))).collect();
-        if keys.len() > 2 && random.chance(1, 4) {
-            // The same key twice.
-            keys[2] = keys[0].clone();
-        }
-        let mut bytes = keyspace::command(name, &keys);
-        if random.chance(1, 4) {
-            let upper = bytes.iter().position(u8::is_ascii_alphabetic).unwrap_or(0);
-            bytes[upper].make_ascii_uppercase();
-        }
-        (bytes, Form::Forwarded(name, keys))
     }
 }

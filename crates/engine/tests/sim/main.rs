@@ -1,5 +1,6 @@
 //! The whole core under a simulated network: engines driven by a simulated reactor, simulated clients and servers that
-//! fail in every way they can, virtual time, and one seed that everything follows from.
+//! fail in every way they can, virtual time, and one seed that everything follows from. A run has a Redis pool, a memcached
+//! pool, or one of each, by the remainder of its seed.
 //!
 //! ```text
 //!   clients ══ network ══ reactor ── engine   (1..3 workers, which tell each other of failures)
@@ -13,20 +14,21 @@
 mod any_bytes;
 mod client;
 mod directed;
-mod keyspace;
+mod memcached;
 mod network;
 mod random;
 mod reactor;
+mod resp;
 mod rig;
 mod scenario;
 mod server;
 mod truth;
-mod wire_format;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use reactor::Defect;
+use scenario::KINDS;
 use truth::Tally;
 
 /// Seeds of a normal run.
@@ -67,11 +69,19 @@ fn assert_that_everything_happened(tally: &Tally) {
         "Connection reset by peer",
         "Host is down",
         "Invalid argument",
-        "server refused AUTH",
-        "server refused SELECT",
         "unknown",
     ];
-    let others = ["local", "cross shard", "deviation", "stray", "shed", "miss", "a reload"];
+    let others = [
+        "server refused AUTH",
+        "server refused SELECT",
+        "local",
+        "cross shard",
+        "deviation",
+        "stray",
+        "shed",
+        "miss",
+        "a reload",
+    ];
     let events = [
         "an ejection",
         "a restoration",
@@ -81,32 +91,79 @@ fn assert_that_everything_happened(tally: &Tally) {
         "a needless password",
         "a malformed request",
     ];
-    for kind in commands.iter().chain(&texts).chain(&others).chain(&events) {
-        assert!(tally.contains_key(*kind), "no reply of the kind {kind:?} in {tally:#?}");
+    let memcached = [
+        "get",
+        "gets",
+        "gat",
+        "gats",
+        "set",
+        "cas",
+        "incr",
+        "touch",
+        "delete",
+        "mg",
+        "ms",
+        "md",
+        "ma",
+        "me",
+        "version",
+        "flush_all",
+        "silence",
+        "deviation",
+        "stray",
+        "shed",
+        "miss",
+    ];
+    let of_servers = [
+        "a silent request",
+        "a silence broken",
+        "a silent request that was asked for an answer",
+        "a value refused early",
+        "a run whose silent requests all arrived",
+    ];
+    let kinds = [&commands[..], &texts, &others, &events, &of_servers].concat();
+    let kinds = kinds.into_iter().map(str::to_owned);
+    let of_memcached = memcached.iter().chain(&texts).map(|kind| format!("memcached {kind}"));
+    for kind in kinds.chain(of_memcached) {
+        assert!(tally.contains_key(&kind), "nothing of the kind {kind:?} in {tally:#?}");
     }
 }
 
-/// Whether a defect is noticed in at least one of the first seeds; none of them fails without it.
-fn is_noticed(defect: Defect) -> bool {
-    (0..64).any(|seed| world::run(seed, Some(defect)).is_err())
+/// Asserts that a defect is noticed in at least one of the first seeds of each kind; none of them fails without it.
+fn assert_noticed(defect: Defect) {
+    for kind in 0..KINDS {
+        let mut seeds = (0..64).map(|i| i * KINDS + kind);
+        let is_noticed = seeds.any(|seed| world::run(seed, Some(defect)).is_err());
+        assert!(is_noticed, "{defect:?} goes unnoticed where seed % {KINDS} == {kind}");
+    }
 }
 
 #[test]
 fn the_oracle_notices_a_reply_that_goes_to_another_client() {
-    assert!(is_noticed(Defect::CrossClients));
+    assert_noticed(Defect::CrossClients);
 }
 
 #[test]
 fn the_oracle_notices_a_reply_that_comes_twice() {
-    assert!(is_noticed(Defect::RepeatWrite));
+    assert_noticed(Defect::RepeatWrite);
 }
 
 #[test]
 fn the_oracle_notices_a_reply_that_never_comes() {
-    assert!(is_noticed(Defect::LoseWrite));
+    assert_noticed(Defect::LoseWrite);
 }
 
 #[test]
 fn the_oracle_notices_a_request_that_changes_on_its_way() {
-    assert!(is_noticed(Defect::CorruptRequest));
+    assert_noticed(Defect::CorruptRequest);
+}
+
+#[test]
+fn the_oracle_notices_a_request_that_never_arrives() {
+    assert_noticed(Defect::LoseRequest);
+}
+
+#[test]
+fn the_oracle_notices_a_request_that_arrives_twice() {
+    assert_noticed(Defect::RepeatRequest);
 }

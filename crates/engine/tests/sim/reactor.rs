@@ -27,6 +27,17 @@ pub(crate) enum Defect {
     LoseWrite,
     /// A byte on its way to a server changes.
     CorruptRequest,
+    /// Something is never written to a server.
+    LoseRequest,
+    /// Something is written to a server twice.
+    RepeatRequest,
+}
+
+impl Defect {
+    /// Whether it concerns what is written to clients.
+    fn is_towards_clients(self) -> bool {
+        matches!(self, Defect::CrossClients | Defect::RepeatWrite | Defect::LoseWrite)
+    }
 }
 
 /// Cuts of reads and writes.
@@ -49,6 +60,16 @@ struct Port {
     blocked: bool,
 }
 
+/// The end of a connection to a server.
+pub(crate) struct Loss {
+    /// The name of the pool: its number may change.
+    pub(crate) pool: String,
+    pub(crate) server: u32,
+    pub(crate) text: &'static str,
+    /// Unanswered requests.
+    pub(crate) requests: u32,
+}
+
 /// A worker: an engine and the sockets it has.
 pub(crate) struct Worker {
     pub(crate) engine: Engine,
@@ -63,6 +84,8 @@ pub(crate) struct Worker {
     pub(crate) mail: VecDeque<(Arc<Pool>, Event)>,
     /// Everything this engine told.
     pub(crate) events: Vec<Event>,
+    /// Server connections that ended with requests under way.
+    pub(crate) losses: Vec<Loss>,
     /// What other workers are to be told, and of which pool it is.
     pub(crate) outbox: Vec<(Arc<Pool>, Event)>,
     pub(crate) defect: Option<Defect>,
@@ -109,6 +132,7 @@ impl Worker {
             grain,
             mail: VecDeque::new(),
             events: Vec::new(),
+            losses: Vec::new(),
             outbox: Vec::new(),
             defect: None,
         };
@@ -131,16 +155,21 @@ impl Worker {
     fn take_events(&mut self) {
         let mut events = Vec::new();
         self.engine.take_events(&mut events);
-        for event in events.iter().filter(|event| event.concerns_siblings()) {
+        for event in &events {
             let pool = self.engine.pool(event.pool()).expect("the pool of an event");
-            self.outbox.push((Arc::clone(pool), event.clone()));
+            if event.concerns_siblings() {
+                self.outbox.push((Arc::clone(pool), event.clone()));
+            }
+            if let Event::LinkBroken { server, text, requests, .. } = *event {
+                self.losses.push(Loss { pool: pool.name.clone(), server, text, requests });
+            }
         }
         self.events.append(&mut events);
     }
 
-    /// The network knows what is at this address as server `server` of pool 0.
-    pub(crate) fn know(&mut self, address: Address, server: u32) {
-        self.places.insert(address, (0, server));
+    /// The network knows what is at this address as a server of a pool.
+    pub(crate) fn know(&mut self, address: Address, (pool, server): (u32, u32)) {
+        self.places.insert(address, (pool, server));
     }
 
     /// A client connected over `wire`.
@@ -331,14 +360,14 @@ impl Worker {
         network: &mut Network,
         random: &mut Random,
     ) {
-        let strikes = self.defect.is_some_and(|defect| {
-            accepted == (defect != Defect::CorruptRequest) && random.chance(1, 8)
-        });
+        let strikes = self
+            .defect
+            .is_some_and(|defect| accepted == defect.is_towards_clients() && random.chance(1, 8));
         let defect = if strikes { self.defect } else { None };
         match defect {
             None => drop(network.wire(id).to_peer.push(bytes)),
-            Some(Defect::LoseWrite) => self.defect = None,
-            Some(Defect::RepeatWrite) => {
+            Some(Defect::LoseWrite | Defect::LoseRequest) => self.defect = None,
+            Some(Defect::RepeatWrite | Defect::RepeatRequest) => {
                 network.wire(id).to_peer.push(bytes);
                 if network.wire(id).to_peer.push(bytes) == bytes.len() {
                     self.defect = None;

@@ -181,7 +181,7 @@ fn sharder(pool: &Pool) -> Sharder {
 /// A request in the form that clients send.
 pub(crate) fn command(words: &[&str]) -> String {
     let words: Vec<_> = words.iter().map(|word| word.as_bytes()).collect();
-    String::from_utf8(crate::wire_format::request(&words)).expect("words are text")
+    String::from_utf8(crate::resp::wire_format::request(&words)).expect("words are text")
 }
 
 /// A bulk string.

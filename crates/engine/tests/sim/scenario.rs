@@ -1,17 +1,16 @@
-//! What a run is about: the pool, the workers, the clients and what will go wrong, all drawn from the seed.
+//! What a run is about: the pools, the workers, the clients and what will go wrong, all drawn from the seed.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use engine::topology::{
-    Address, CrossShard, Ejection, FlushAll, Limits, OnEject, Pool, Protocol, Server, Topology,
+    Address, CrossShard, Ejection, FlushAll, Limits, OnEject, Pool, Protocol, Server,
 };
 use sharding::{Distribution, Hash, Node, Sharder};
 
 use crate::random::Random;
 use crate::reactor::Grain;
 
-/// One run.
+/// One pool of a run, its clients and its servers. Workers, limits, pipes and the drain are the same for all of them.
 #[derive(Clone, Debug)]
 pub(crate) struct Scenario {
     pub(crate) pool: Pool,
@@ -41,6 +40,8 @@ pub(crate) struct Faults {
     pub(crate) loading: bool,
     /// Whole replies that a split command's part must not get.
     pub(crate) wrong_types: usize,
+    /// memcached: answers to requests that want none.
+    pub(crate) broken_silences: usize,
     /// Bytes that are no reply.
     pub(crate) garbage: usize,
     /// Replies that nobody asked for.
@@ -86,8 +87,11 @@ impl Faults {
     }
 }
 
+/// Kinds of runs, by the remainder of the seed.
+pub(crate) const KINDS: u64 = 3;
+
 impl Scenario {
-    pub(crate) fn draw(random: &mut Random) -> Scenario {
+    fn draw(random: &mut Random) -> Scenario {
         let mut faults = Faults::default();
         // One run in five is without any fault of a peer, most have a few kinds, one in five has all.
         let kinds = match random.below(5) {
@@ -158,24 +162,71 @@ impl Scenario {
         }
     }
 
-    pub(crate) fn topology(&self) -> Topology {
-        Topology { epoch: 1, pools: vec![Arc::new(self.pool.clone())], limits: self.limits }
+    /// The pools of the run of `seed`: one of Redis, one of memcached, or one of each.
+    pub(crate) fn all(seed: u64, random: &mut Random) -> Vec<Scenario> {
+        let mut first = Scenario::draw(random);
+        match seed % KINDS {
+            0 => vec![first],
+            1 => {
+                first.speak_memcached(random);
+                vec![first]
+            }
+            _ => {
+                let mut second = Scenario::draw(random);
+                second.stand_beside(&first);
+                second.speak_memcached(random);
+                vec![first, second]
+            }
+        }
     }
 
-    /// Another topology in which every key stays where it is: servers may be reached under another of their addresses,
-    /// over more or fewer connections, and another pool may come or go.
-    pub(crate) fn variation(&self, random: &mut Random) -> Topology {
+    /// Makes it one of a memcached pool.
+    fn speak_memcached(&mut self, random: &mut Random) {
+        let pool = &mut self.pool;
+        pool.protocol = Protocol::Memcached;
+        pool.redis_auth = None;
+        pool.redis_db = 0;
+        pool.flush_all = random.pick(&[FlushAll::Refuse, FlushAll::Forward]);
+        pool.item_bytes_max = random.pick(&[u32::MAX, 50, 300, 5_000]);
+        self.faults.handshakes = 0;
+        self.faults.loading = false;
+        if self.faults.errors > 0 && random.chance(1, 2) {
+            self.faults.broken_silences = random.within(1..=200);
+        }
+    }
+
+    /// Makes it the second pool of a process.
+    fn stand_beside(&mut self, first: &Scenario) {
+        self.limits = first.limits;
+        self.workers = first.workers;
+        self.room = first.room;
+        self.grain = first.grain;
+        self.value_max = self.value_max.min(first.value_max);
+        self.faults.drain = first.faults.drain;
+        self.reloads = first.reloads;
+        self.pool.name = "beside".into();
+        for (i, server) in self.pool.servers.iter_mut().enumerate() {
+            server.address = address(1, 0, i);
+        }
+    }
+
+    /// Whether a request that servers do nothing against must reach one.
+    pub(crate) fn loses_nothing(&self) -> bool {
+        self.faults.vanishing_clients == 0
+            && !self.faults.drain
+            && self.limits.worker_memory_bytes_max == 0
+    }
+
+    /// The pool as another topology may have it, with every key where it is: its servers may be reached under another of
+    /// their addresses, over more or fewer connections.
+    pub(crate) fn variation(&self, place: usize, random: &mut Random) -> Pool {
         let mut pool = self.pool.clone();
         for (i, server) in pool.servers.iter_mut().enumerate() {
-            server.address = address(random.below(FACES), i);
+            server.address = address(place, random.below(FACES), i);
         }
         pool.server_connections = random.pick(&[1, 2, 4]);
         pool.preconnect = random.chance(1, 2);
-        let mut other = self::pool(1);
-        other.name = "a".into();
-        let others = random.chance(1, 2).then_some(other);
-        let pools = others.into_iter().chain([pool]).map(Arc::new).collect();
-        Topology { epoch: 1, pools, limits: self.limits }
+        pool
     }
 
     /// Whether replies may be given up because a topology has no use for their connections.
@@ -264,9 +315,9 @@ fn draw_pool(random: &mut Random, patient: bool) -> Pool {
 /// Addresses of each server.
 pub(crate) const FACES: usize = 3;
 
-/// One of the addresses of server `i`.
-pub(crate) fn address(face: usize, i: usize) -> Address {
-    Address::Tcp { host: format!("10.0.{face}.{i}"), port: 6379 }
+/// One of the addresses of server `i` of the pool at `place`.
+pub(crate) fn address(place: usize, face: usize, i: usize) -> Address {
+    Address::Tcp { host: format!("10.{place}.{face}.{i}"), port: 6379 }
 }
 
 /// A plain pool of `servers` servers.
@@ -274,7 +325,7 @@ pub(crate) fn pool(servers: usize) -> Pool {
     let server = |i: usize| Server {
         name: format!("server{i}"),
         display_name: format!("10.0.0.{i}:6379:1"),
-        address: address(0, i),
+        address: address(0, 0, i),
         weight: 1,
     };
     Pool {

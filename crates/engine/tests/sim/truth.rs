@@ -1,13 +1,21 @@
-//! What really happened, as the simulated servers know it, and the judgement of replies by it.
+//! What really happened, as the simulated servers know it, and the judgement of replies by it. What a right reply is
+//! follows from the protocol and is told in `resp::verdict` and `memcached::verdict`.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::rc::Rc;
 
-use engine::topology::CrossShard;
-use sharding::{Distribution, Sharder};
+use engine::topology::Protocol;
+use sharding::Sharder;
 
-use crate::keyspace::{self, Token};
+use crate::memcached::Ask;
 use crate::scenario::Scenario;
-use crate::wire_format::shown;
+
+/// Names one request of one client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Token {
+    pub(crate) client: u32,
+    pub(crate) sequence: u32,
+}
 
 /// What a server answered instead of the truth.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,21 +40,42 @@ pub(crate) enum Form {
     Exact(Vec<u8>),
     /// Made by the proxy, beginning like this.
     Prefix(&'static [u8]),
-    /// Made by servers: the command's name and its keys.
-    Forwarded(&'static str, Vec<Vec<u8>>),
+    /// Made by Redis servers: the command's name and its keys.
+    Resp(&'static str, Vec<Vec<u8>>),
+    /// Made by memcached servers.
+    Memcached(Rc<Ask>),
+    /// Replies to some of these, in order, and the one to `mn`.
+    Batch(Vec<Rc<Ask>>),
 }
 
-/// The knowledge of all peers.
+impl Form {
+    /// The same for people.
+    fn shown(&self) -> String {
+        match self {
+            Form::Exact(bytes) => shown(bytes),
+            Form::Prefix(bytes) => shown(bytes),
+            Form::Resp(name, keys) => format!("{name} of {} keys", keys.len()),
+            Form::Memcached(ask) => shown(&ask.bytes),
+            Form::Batch(asks) => {
+                shown(&asks.iter().map(|ask| &ask.bytes[..]).collect::<Vec<_>>().concat())
+            }
+        }
+    }
+}
+
+/// The knowledge of all peers of one pool.
 pub(crate) struct Truth {
     deviations: HashMap<Token, Vec<(u32, Deviation)>>,
     /// For each server the error texts that its behaviour so far explains.
-    harm: Vec<HashSet<&'static str>>,
+    pub(crate) harm: Vec<HashSet<&'static str>>,
     /// Which request reached which server.
     received: HashSet<(Token, u32)>,
     /// Replies that were sent unasked; each may reach one client at most.
-    strays: HashSet<Vec<u8>>,
+    pub(crate) strays: HashSet<Vec<u8>>,
+    /// memcached requests, and by which word a server knows them: a key, or the delay of a flush.
+    asks: HashMap<Vec<u8>, Rc<Ask>>,
     sharder: Sharder,
-    scenario: Scenario,
+    pub(crate) scenario: Scenario,
     /// What was wrong, first of all.
     pub(crate) violation: Option<String>,
     pub(crate) tally: Tally,
@@ -55,8 +84,10 @@ pub(crate) struct Truth {
 /// How many replies of each kind were judged right.
 pub(crate) type Tally = BTreeMap<String, u64>;
 
-const CROSS_SLOT: &[u8] = b"-CROSSSLOT Keys in request don't hash to the same shard\r\n";
-const MEMORY: &[u8] = b"-ERR max_memory of the proxy is reached";
+const MEMORY: [&[u8]; 2] = [
+    b"-ERR max_memory of the proxy is reached",
+    b"SERVER_ERROR max_memory of the proxy is reached",
+];
 
 impl Truth {
     pub(crate) fn new(scenario: &Scenario) -> Truth {
@@ -77,6 +108,7 @@ impl Truth {
             harm,
             received: HashSet::new(),
             strays: HashSet::new(),
+            asks: HashMap::new(),
             sharder: scenario.sharder(),
             scenario: scenario.clone(),
             violation: None,
@@ -109,6 +141,42 @@ impl Truth {
         self.strays.insert(reply);
     }
 
+    /// Something happened that runs should not lack.
+    pub(crate) fn note_event(&mut self, what: &str) {
+        *self.tally.entry(what.into()).or_default() += 1;
+    }
+
+    /// A client sends a memcached request.
+    pub(crate) fn note_ask(&mut self, ask: &Rc<Ask>) {
+        for name in ask.names() {
+            self.asks.insert(name.to_vec(), Rc::clone(ask));
+        }
+    }
+
+    /// The memcached request that a server knows by `name`.
+    pub(crate) fn ask_named(&self, name: &[u8]) -> Option<Rc<Ask>> {
+        self.asks.get(name).map(Rc::clone)
+    }
+
+    /// Whether everything that must reach a server without a word did so.
+    pub(crate) fn check_silences(&mut self) -> Result<(), String> {
+        if !self.scenario.loses_nothing() || self.harm.iter().any(|texts| !texts.is_empty()) {
+            return Ok(());
+        }
+        let arrived = |ask: &Ask| {
+            (0..self.harm.len()).any(|s| self.received.contains(&(ask.token, s as u32)))
+        };
+        match self.asks.values().find(|ask| ask.is_silent() && !arrived(ask)) {
+            Some(lost) => Err(format!("{} reached no server", shown(&lost.bytes))),
+            None => {
+                if self.asks.values().any(|ask| ask.is_silent()) {
+                    self.note_event("a run whose silent requests all arrived");
+                }
+                Ok(())
+            }
+        }
+    }
+
     /// The shard of `key`, while none is ejected.
     pub(crate) fn shard(&self, key: &[u8]) -> u32 {
         self.sharder.shard(key, || 0) as u32
@@ -119,108 +187,55 @@ impl Truth {
         !self.scenario.is_placement_fixed() || self.shard(key) == server
     }
 
+    /// What servers answered to a request instead of the truth.
+    pub(crate) fn deviations(&self, token: Token) -> &[(u32, Deviation)] {
+        self.deviations.get(&token).map_or(&[], Vec::as_slice)
+    }
+
     /// Judges the reply to a request.
     pub(crate) fn judge(&mut self, expected: &Expected, reply: &[u8]) {
-        let token = expected.token;
-        match self.verdict(expected, reply) {
-            Ok(kind) => *self.tally.entry(kind).or_default() += 1,
+        let outcome = match &expected.form {
+            Form::Batch(asks) => self.batch(asks, reply),
+            form => {
+                self.verdict(expected.token, form, reply).map(|kind| vec![(kind, reply.to_vec())])
+            }
+        };
+        match outcome {
+            Ok(kinds) => kinds.into_iter().for_each(|(kind, reply)| {
+                self.note_event(&kind);
+                self.strays.remove(&reply);
+            }),
             Err(reason) => self.accuse(|| {
-                let form = match &expected.form {
-                    Form::Exact(bytes) => shown(bytes),
-                    Form::Prefix(bytes) => shown(bytes),
-                    Form::Forwarded(name, keys) => format!("{name} of {} keys", keys.len()),
-                };
-                format!("{token:?} ({form}) got {}: {reason}", shown(reply))
+                let form = expected.form.shown();
+                format!("{:?} ({form}) got {}: {reason}", expected.token, shown(reply))
             }),
         }
     }
 
     /// The kind of a right reply, or what is wrong.
-    fn verdict(&mut self, expected: &Expected, reply: &[u8]) -> Result<String, String> {
+    fn verdict(&self, token: Token, form: &Form, reply: &[u8]) -> Result<String, String> {
         let own = |wanted: bool| wanted.then(|| "local".to_owned()).ok_or("not that".to_owned());
-        let shed = self.scenario.limits.worker_memory_bytes_max > 0;
-        match &expected.form {
-            _ if shed && is_shed(reply) => Ok("shed".into()),
+        match form {
+            _ if self.may_shed() && is_shed(reply) => Ok("shed".into()),
             Form::Exact(bytes) => own(bytes == reply),
             Form::Prefix(bytes) => own(reply.starts_with(bytes)),
-            Form::Forwarded(name, keys) => self.forwarded(expected.token, name, keys, reply),
+            Form::Resp(name, keys) => self.resp(token, name, keys, reply),
+            Form::Memcached(ask) => self.memcached(ask, reply),
+            Form::Batch(_) => Err("a batch has more than one reply".into()),
         }
     }
 
-    fn forwarded(
-        &mut self,
-        token: Token,
-        name: &str,
-        keys: &[Vec<u8>],
-        reply: &[u8],
-    ) -> Result<String, String> {
-        if name == "sinter" && self.is_refused_for_shards(keys, reply)? {
-            return Ok("cross shard".into());
-        }
-        let deviations = self.deviations.get(&token).map_or(&[][..], Vec::as_slice);
-        let truth = keyspace::answer(&keyspace::arguments(name, keys)).ok_or("no such command")?;
-        if reply == truth {
-            let none = deviations.is_empty();
-            return none.then(|| name.into()).ok_or(format!("but servers said {deviations:?}"));
-        }
-        if self.scenario.misses() && self.is_miss(name, keys, reply) {
-            return Ok("miss".into());
-        }
-        if self.is_deviation(name, keys, reply, deviations) {
-            return Ok("deviation".into());
-        }
-        let hidden = deviations.iter().any(|(_, d)| matches!(d, Deviation::Error(_)));
-        let wrong_type = deviations.iter().any(|(_, d)| matches!(d, Deviation::WrongType(_)));
-        if self.strays.remove(reply) {
-            return Ok("stray".into());
-        }
-        let text = reply.strip_prefix(b"-ERR ").and_then(|rest| rest.strip_suffix(b"\r\n"));
-        let text = text.map(String::from_utf8_lossy).ok_or("neither true nor an error")?;
-        if hidden && !self.scenario.faults.breaks_links() && !self.may_time_out() {
-            return Err(format!("but a server said an error of its own for {token:?}"));
-        }
-        let part_failed = wrong_type && text == engine::fault::INVALID_ARGUMENT && keys.len() > 1;
-        let explained = self.servers_of(keys).any(|server| self.harm[server].contains(&*text));
+    pub(crate) fn may_shed(&self) -> bool {
+        self.scenario.limits.worker_memory_bytes_max > 0
+    }
+
+    /// Whether a request over `keys` may have failed with `text`.
+    pub(crate) fn is_explained(&self, text: &str, keys: &[Vec<u8>]) -> bool {
         // With every server ejected.
         let refused = self.scenario.pool.ejection.is_some()
             && text == engine::fault::CONNECTION_REFUSED
             && (self.harm.iter().any(|texts| !texts.is_empty()) || self.scenario.faults.loading);
-        let right = part_failed || explained || refused;
-        right.then(|| text.into_owned()).ok_or("nothing explains this error".into())
-    }
-
-    /// Whether a command over several keys was refused because they live on several shards, and rightly.
-    fn is_refused_for_shards(&self, keys: &[Vec<u8>], reply: &[u8]) -> Result<bool, String> {
-        let pool = &self.scenario.pool;
-        let hashed = pool.servers.len() > 1 && pool.distribution != Distribution::Random;
-        let crosses = keys.iter().any(|key| self.shard(key) != self.shard(&keys[0]));
-        let must = hashed && crosses && pool.cross_shard == CrossShard::Error;
-        let may = hashed && pool.cross_shard == CrossShard::Error && self.scenario.rehashes();
-        let refused = reply == CROSS_SLOT;
-        if may || must == refused {
-            return Ok(refused);
-        }
-        Err("wrongly judged to cross shards or not to".into())
-    }
-
-    /// Whether `reply` is what is answered while some servers are taken to hold nothing.
-    fn is_miss(&self, name: &str, keys: &[Vec<u8>], reply: &[u8]) -> bool {
-        let servers = self.harm.len();
-        let by_key = self.scenario.pool.distribution != Distribution::Random;
-        (1..1_usize << servers).any(|missed: usize| {
-            let is_missed = |key: &Vec<u8>| missed & (1 << self.shard(key)) != 0;
-            match name {
-                "get" => reply == b"$-1\r\n",
-                "hgetall" | "sinter" => reply == b"*0\r\n",
-                "mget" | "exists" | "touch" if by_key => {
-                    reply == keyspace::answer_without(name, keys, is_missed)
-                }
-                // Any key may have gone to any server.
-                "mget" => reply.starts_with(format!("*{}\r\n", keys.len()).as_bytes()),
-                "exists" | "touch" => reply.starts_with(b":"),
-                _ => false,
-            }
-        })
+        refused || self.servers_of(keys).any(|server| self.harm[server].contains(text))
     }
 
     /// Whether a request may be answered before its server has seen it.
@@ -228,11 +243,19 @@ impl Truth {
         self.harm.iter().any(|texts| texts.contains(engine::fault::TIMED_OUT))
     }
 
-    /// Whether `reply` is what servers said instead of the truth and what the client must get for it.
-    fn is_deviation(
+    /// Whether the error line of a server must reach the client that asked.
+    pub(crate) fn are_errors_certain(&self) -> bool {
+        let is_broken = |texts: &HashSet<_>| texts.contains(engine::fault::INVALID_ARGUMENT);
+        !self.scenario.faults.breaks_links()
+            && !self.may_time_out()
+            && !self.harm.iter().any(is_broken)
+    }
+
+    /// Whether `reply` is what servers said instead of the truth and what the client must get for it. `is_whole` if one
+    /// server was asked all of it.
+    pub(crate) fn is_deviation(
         &self,
-        name: &str,
-        keys: &[Vec<u8>],
+        is_whole: bool,
         reply: &[u8],
         deviations: &[(u32, Deviation)],
     ) -> bool {
@@ -244,7 +267,7 @@ impl Truth {
             })
             .collect();
         errors.sort_unstable();
-        if self.scenario.faults.breaks_links() || self.may_time_out() {
+        if !self.are_errors_certain() {
             if errors.iter().any(|(_, line)| *line == reply) {
                 return true;
             }
@@ -252,9 +275,8 @@ impl Truth {
             return *first == reply;
         }
         // What is forwarded whole is passed on whatever it is.
-        let whole = !is_split(name) || keys.len() < 2;
         let as_is = |deviation: &Deviation| *deviation == Deviation::WrongType(reply.to_vec());
-        whole && deviations.iter().any(|(_, deviation)| as_is(deviation))
+        is_whole && deviations.iter().any(|(_, deviation)| as_is(deviation))
     }
 
     /// The servers that may have been asked for `keys`.
@@ -266,12 +288,24 @@ impl Truth {
     }
 }
 
-/// Whether a reply says that the proxy wants memory.
-pub(crate) fn is_shed(reply: &[u8]) -> bool {
-    reply.starts_with(MEMORY)
+/// The error text of the proxy in `reply`.
+pub(crate) fn own_words(protocol: Protocol, reply: &[u8]) -> Option<String> {
+    let prefix: &[u8] = match protocol {
+        Protocol::Redis => b"-ERR ",
+        Protocol::Memcached => b"SERVER_ERROR ",
+    };
+    let text = reply.strip_prefix(prefix)?.strip_suffix(b"\r\n")?;
+    Some(String::from_utf8_lossy(text).into_owned())
 }
 
-/// Whether a command of several keys is split over shards.
-pub(crate) fn is_split(name: &str) -> bool {
-    matches!(name, "mget" | "mset" | "del" | "unlink" | "touch" | "exists")
+/// Whether a reply says that the proxy wants memory.
+pub(crate) fn is_shed(reply: &[u8]) -> bool {
+    MEMORY.iter().any(|words| reply.starts_with(words))
+}
+
+/// Bytes for people, cut.
+pub(crate) fn shown(bytes: &[u8]) -> String {
+    let cut = &bytes[..bytes.len().min(160)];
+    let more = if cut.len() < bytes.len() { "…" } else { "" };
+    format!("\"{}\"{more} ({} bytes)", cut.escape_ascii(), bytes.len())
 }

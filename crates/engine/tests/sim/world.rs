@@ -2,15 +2,17 @@
 //! and the final reckoning.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use engine::counters::{CountedPool, ServerCounts};
+use engine::topology::{Pool, Topology};
 use engine::{Event, Identity};
 
 use crate::client::SimClient;
 use crate::network::Network;
 use crate::random::Random;
 use crate::reactor::{Defect, Worker};
-use crate::scenario::{FACES, Scenario, address};
+use crate::scenario::{FACES, Scenario, address, pool};
 use crate::server::SimServer;
 use crate::truth::{Tally, Truth};
 
@@ -21,69 +23,80 @@ const IDLE_ROUNDS_MAX: u32 = 10_000;
 
 /// Everything there is.
 pub(crate) struct World {
-    scenario: Scenario,
+    parts: Vec<Part>,
     random: Random,
     network: Network,
     workers: Vec<Worker>,
     clients: Vec<SimClient>,
     /// The worker of each client.
     served_by: Vec<usize>,
-    servers: Vec<SimServer>,
-    truth: Truth,
     now: u64,
     drained: bool,
+}
+
+/// One pool.
+struct Part {
+    scenario: Scenario,
+    servers: Vec<SimServer>,
+    truth: Truth,
 }
 
 /// Runs the scenario of `seed`, with `defect` put in; tells what was wrong.
 pub(crate) fn run(seed: u64, defect: Option<Defect>) -> Result<Tally, String> {
     let mut random = Random::new(seed);
-    let scenario = Scenario::draw(&mut random);
-    run_scenario(scenario, random, defect)
-}
-
-/// Runs `scenario`.
-pub(crate) fn run_scenario(
-    scenario: Scenario,
-    random: Random,
-    defect: Option<Defect>,
-) -> Result<Tally, String> {
-    let mut world = World::new(scenario, random, defect);
+    let scenarios = Scenario::all(seed, &mut random);
+    let mut world = World::new(scenarios, random, defect);
     match world.live() {
         Ok(()) => Ok(world.tally()),
-        Err(what) => Err(format!("{what}\nat {} µs in {:#?}", world.now, world.scenario)),
+        Err(what) => {
+            let scenarios: Vec<_> = world.parts.iter().map(|part| &part.scenario).collect();
+            Err(format!("{what}\nat {} µs in {scenarios:#?}", world.now))
+        }
     }
 }
 
 impl World {
-    fn new(scenario: Scenario, mut random: Random, defect: Option<Defect>) -> World {
-        let servers = scenario.pool.servers.len();
-        let mut network = Network::new(&[servers], scenario.room);
-        let topology = scenario.topology();
-        let mut workers: Vec<_> = (0..scenario.workers)
+    fn new(scenarios: Vec<Scenario>, mut random: Random, defect: Option<Defect>) -> World {
+        let servers: Vec<_> = scenarios.iter().map(|one| one.pool.servers.len()).collect();
+        let pools = scenarios.iter().map(|one| Arc::new(one.pool.clone())).collect();
+        let first = &scenarios[0];
+        let mut network = Network::new(&servers, first.room);
+        let topology = Topology { epoch: 1, pools, limits: first.limits };
+        let mut workers: Vec<_> = (0..first.workers)
             .map(|worker| {
-                let identity = Identity { worker, workers: scenario.workers, seed: random.next() };
-                Worker::new(identity, &topology, scenario.grain, &mut network)
+                let identity = Identity { worker, workers: first.workers, seed: random.next() };
+                Worker::new(identity, &topology, first.grain, &mut network)
             })
             .collect();
         workers[0].defect = defect;
-        for worker in &mut workers {
-            for (face, i) in (0..FACES).flat_map(|face| (0..servers).map(move |i| (face, i))) {
-                worker.know(address(face, i), i as u32);
+        for (place, servers) in servers.iter().enumerate() {
+            for (face, i) in (0..FACES).flat_map(|face| (0..*servers).map(move |i| (face, i))) {
+                for worker in &mut workers {
+                    worker.know(address(place, face, i), (place as u32, i as u32));
+                }
             }
         }
         let mut clients = Vec::new();
         let mut served_by = Vec::new();
-        for number in 0..scenario.clients {
-            let wire = network.connect();
-            let worker = random.below(workers.len());
-            workers[worker].accept(0, wire);
-            clients.push(SimClient::new(number, wire, &scenario, &mut random));
-            served_by.push(worker);
+        for (pool, scenario) in (0..).zip(&scenarios) {
+            for _ in 0..scenario.clients {
+                let wire = network.connect();
+                let worker = random.below(workers.len());
+                workers[worker].accept(pool, wire);
+                let number = clients.len() as u32;
+                clients.push(SimClient::new(number, wire, pool, scenario, &mut random));
+                served_by.push(worker);
+            }
         }
-        World {
+        let part = |(pool, scenario): (u32, Scenario)| Part {
+            servers: (0..scenario.pool.servers.len() as u32)
+                .map(|index| SimServer::new(pool, index))
+                .collect(),
             truth: Truth::new(&scenario),
-            servers: (0..servers).map(|index| SimServer::new(index as u32)).collect(),
             scenario,
+        };
+        World {
+            parts: (0..).zip(scenarios).map(part).collect(),
             random,
             network,
             workers,
@@ -111,7 +124,8 @@ impl World {
         let mut idle = 0;
         for _ in 0..ROUNDS_MAX {
             let busy = self.round();
-            if let Some(violation) = self.truth.violation.take() {
+            let mut parts = self.parts.iter_mut();
+            if let Some(violation) = parts.find_map(|part| part.truth.violation.take()) {
                 return Err(violation);
             }
             if busy {
@@ -138,19 +152,20 @@ impl World {
     fn round(&mut self) -> bool {
         let mut busy = false;
         for client in &mut self.clients {
-            let ready = client.is_ready(&self.network, &self.scenario, self.now);
+            let Part { scenario, truth, .. } = &mut self.parts[client.pool as usize];
+            let ready = client.is_ready(&self.network, scenario, self.now);
             busy |= ready;
             if ready && self.random.chance(3, 4) {
-                let (truth, random) = (&mut self.truth, &mut self.random);
-                client.act(&self.scenario, &mut self.network, truth, random, self.now);
+                client.act(scenario, &mut self.network, truth, &mut self.random, self.now);
             }
         }
-        for server in &mut self.servers {
-            let ready = server.is_ready(&self.network, self.now) || self.network.has_arrivals();
-            busy |= ready;
-            if ready && self.random.chance(3, 4) {
-                let (truth, random) = (&mut self.truth, &mut self.random);
-                server.act(&self.scenario, &mut self.network, truth, random, self.now);
+        for Part { scenario, servers, truth } in &mut self.parts {
+            for server in servers {
+                let ready = server.is_ready(&self.network, self.now) || self.network.has_arrivals();
+                busy |= ready;
+                if ready && self.random.chance(3, 4) {
+                    server.act(scenario, &mut self.network, truth, &mut self.random, self.now);
+                }
             }
         }
         for worker in &mut self.workers {
@@ -161,11 +176,11 @@ impl World {
             }
         }
         self.exchange_events();
-        if self.random.chance(self.scenario.reloads, 1000) {
+        if self.random.chance(self.parts[0].scenario.reloads, 1000) {
             self.reload();
             busy = true;
         }
-        if self.scenario.faults.drain && !self.drained && self.random.chance(1, 200) {
+        if self.parts[0].scenario.faults.drain && !self.drained && self.random.chance(1, 200) {
             self.drained = true;
             for worker in &mut self.workers {
                 worker.drain(&mut self.network, self.now);
@@ -175,13 +190,21 @@ impl World {
         busy
     }
 
-    /// One worker is given another topology; the others, if ever, later and another one.
+    /// One worker is given another topology; the others, if ever, later and another one. Another pool may come or go.
     fn reload(&mut self) {
-        let topology = self.scenario.variation(&mut self.random);
+        let mut pools: Vec<_> = (self.parts.iter().enumerate())
+            .map(|(place, part)| Arc::new(part.scenario.variation(place, &mut self.random)))
+            .collect();
+        if self.random.chance(1, 2) {
+            pools.insert(0, Arc::new(Pool { name: "a".into(), ..pool(1) }));
+        }
+        let topology = Topology { epoch: 1, pools, limits: self.parts[0].scenario.limits };
         let worker = self.random.below(self.workers.len());
         self.workers[worker].publish(&topology, &mut self.network, self.now);
-        self.servers.iter_mut().for_each(SimServer::note_topology);
-        *self.truth.tally.entry("a reload".into()).or_default() += 1;
+        for part in &mut self.parts {
+            part.servers.iter_mut().for_each(SimServer::note_topology);
+        }
+        self.parts[0].truth.note_event("a reload");
     }
 
     /// Workers tell each other what they learned about servers.
@@ -197,7 +220,8 @@ impl World {
 
     fn wake_at(&self) -> Option<u64> {
         let clients = self.clients.iter().filter_map(|client| client.wake_at(self.now));
-        let servers = self.servers.iter().filter_map(SimServer::wake_at);
+        let servers =
+            self.parts.iter().flat_map(|part| &part.servers).filter_map(SimServer::wake_at);
         let workers = self.workers.iter().filter_map(Worker::wake_at);
         clients.chain(servers).chain(workers).min()
     }
@@ -205,8 +229,8 @@ impl World {
     /// The faults end; what would stay silent for ever breaks.
     fn heal(&mut self) {
         self.clients.iter_mut().for_each(|client| client.healed = true);
-        for server in &mut self.servers {
-            server.heal(&mut self.network, &mut self.truth);
+        for Part { servers, truth, .. } in &mut self.parts {
+            servers.iter_mut().for_each(|server| server.heal(&mut self.network, truth));
         }
         for worker in &mut self.workers {
             worker.give_up_dials(self.now);
@@ -214,7 +238,7 @@ impl World {
     }
 
     /// Everybody who is still connected is at rest, and rest costs nothing.
-    fn check_rest(&self) -> Result<(), String> {
+    fn check_rest(&mut self) -> Result<(), String> {
         for (number, client) in self.clients.iter().enumerate().filter(|(_, client)| !client.gone) {
             if !client.expected.is_empty() {
                 let owed = client.expected.len();
@@ -228,30 +252,36 @@ impl World {
             }
         }
         for (number, worker) in self.workers.iter().enumerate() {
-            let connected = |(client, by): &(&SimClient, &usize)| !client.gone && **by == number;
-            let clients = self.clients.iter().zip(&self.served_by).filter(connected).count();
-            check_gauges(worker, clients).map_err(|what| format!("worker {number}: {what}"))?;
-            let ejected = worker.counts.pools[0].servers.iter().any(|s| s.ejected.value() > 0);
-            if ejected && self.scenario.probes() && !self.drained {
-                return Err(format!("worker {number}: every server works and one is ejected"));
+            self.check_gauges(number).map_err(|what| format!("worker {number}: {what}"))?;
+            for (place, part) in self.parts.iter().enumerate() {
+                let counts = self.counted(worker, place);
+                let ejected = counts.servers.iter().any(|server| server.ejected.value() > 0);
+                if ejected && part.scenario.probes() && !self.drained {
+                    return Err(format!("worker {number}: every server works and one is ejected"));
+                }
+            }
+        }
+        self.parts.iter_mut().try_for_each(|part| part.truth.check_silences())
+    }
+
+    /// Nobody is left.
+    fn check_end(&self) -> Result<(), String> {
+        for number in 0..self.workers.len() {
+            let at_end = |what| format!("worker {number} at the end: {what}");
+            self.check_gauges(number).map_err(at_end)?;
+            for pool in 0..self.parts.len() {
+                self.check_sums(number, pool).map_err(at_end)?;
             }
         }
         Ok(())
     }
 
-    /// Nobody is left.
-    fn check_end(&self) -> Result<(), String> {
-        for (number, worker) in self.workers.iter().enumerate() {
-            check_gauges(worker, 0)
-                .map_err(|what| format!("worker {number} at the end: {what}"))?;
-            self.check_sums(worker)
-                .map_err(|what| format!("worker {number} at the end: {what}"))?;
-        }
-        Ok(())
-    }
-
     /// What happened, for the statistics of many runs.
-    fn tally(mut self) -> Tally {
+    fn tally(self) -> Tally {
+        let mut tally = Tally::new();
+        for (kind, n) in self.parts.into_iter().flat_map(|part| part.truth.tally) {
+            *tally.entry(kind).or_default() += n;
+        }
         for event in self.workers.iter().flat_map(|worker| &worker.events) {
             let kind = match event {
                 Event::Ejected { .. } => "an ejection",
@@ -264,62 +294,81 @@ impl World {
                 Event::IncompleteRequest { .. } => "an incomplete request",
                 _ => continue,
             };
-            *self.truth.tally.entry(kind.into()).or_default() += 1;
+            *tally.entry(kind.into()).or_default() += 1;
         }
-        self.truth.tally
+        tally
     }
 
     /// Every request of a server was answered or is accounted for.
-    fn check_sums(&self, worker: &Worker) -> Result<(), String> {
+    fn check_sums(&self, worker: usize, pool: usize) -> Result<(), String> {
         let mut lost: HashMap<u32, u64> = HashMap::new();
         let mut timed_out_links: HashMap<u32, u64> = HashMap::new();
-        for event in &worker.events {
-            if let Event::LinkBroken { server, text, requests, .. } = event {
-                *lost.entry(*server).or_default() += u64::from(*requests);
-                if *text == engine::fault::TIMED_OUT {
-                    *timed_out_links.entry(*server).or_default() += 1;
-                }
+        let name = &self.parts[pool].scenario.pool.name;
+        for loss in self.workers[worker].losses.iter().filter(|loss| loss.pool == *name) {
+            *lost.entry(loss.server).or_default() += u64::from(loss.requests);
+            if loss.text == engine::fault::TIMED_OUT {
+                *timed_out_links.entry(loss.server).or_default() += 1;
             }
         }
-        let vanished = self.scenario.faults.vanishing_clients > 0;
-        for (index, server) in counted(worker).servers.iter().enumerate() {
+        let vanished = self.parts[pool].scenario.faults.vanishing_clients > 0;
+        let silences: u64 = self.clients_of(worker, pool).map(|client| client.silences).sum();
+        let counted = self.counted(&self.workers[worker], pool);
+        for (index, server) in counted.servers.iter().enumerate() {
             let of = |counts: &HashMap<u32, u64>| counts.get(&(index as u32)).copied().unwrap_or(0);
             let requests = server.requests.value();
-            let most = server.responses.value() + of(&lost) + server.server_timedout.value();
-            // A connect that times out counts once more.
-            let least = most.saturating_sub(of(&timed_out_links));
+            let ends = server.responses.value() + of(&lost) + server.server_timedout.value();
+            // A connect that times out counts once more, and what wants no reply is a request that has none.
+            let (least, most) = (ends.saturating_sub(of(&timed_out_links)), ends + silences);
             if requests < least || (requests > most && !vanished) {
-                return Err(format!("server {index}: {requests} requests, {least}..={most} ends"));
+                return Err(format!(
+                    "server {index} of pool {pool}: {requests} requests, {least}..={most} ends"
+                ));
             }
         }
         Ok(())
     }
-}
 
-/// The counts of the pool that has the clients: another one may stand before it.
-fn counted(worker: &Worker) -> &CountedPool {
-    worker.counts.pools.last().expect("a pool")
-}
+    /// The counts of a pool that has clients: another one may stand before these.
+    fn counted<'w>(&self, worker: &'w Worker, pool: usize) -> &'w CountedPool {
+        let pools = &worker.counts.pools;
+        &pools[pools.len() - self.parts.len() + pool]
+    }
 
-/// Whether a worker at rest with `clients` connected clients holds what it must and nothing else.
-fn check_gauges(worker: &Worker, clients: usize) -> Result<(), String> {
-    let counts = &worker.counts;
-    let established = worker.established() as u64;
-    let sum = |of: fn(&ServerCounts) -> u64| {
-        counted(worker).servers.iter().map(|server| of(server)).sum::<u64>()
-    };
-    let is = |what: &str, value: u64, wanted: u64| match value == wanted {
-        true => Ok(()),
-        false => Err(format!("{what} is {value}, not {wanted}")),
-    };
-    is("clients()", worker.engine.clients() as u64, clients as u64)?;
-    is("clients", counts.clients.value(), clients as u64)?;
-    is("client_connections", counted(worker).client_connections.value(), clients as u64)?;
-    is("curr_connections", counts.curr_connections.value(), worker.connections() as u64)?;
-    is("server_connections", sum(|server| server.server_connections.value()), established)?;
-    is("in_queue", sum(|server| server.in_queue.value()), 0)?;
-    is("in_queue_bytes", sum(|server| server.in_queue_bytes.value()), 0)?;
-    is("out_queue", sum(|server| server.out_queue.value()), 0)?;
-    is("out_queue_bytes", sum(|server| server.out_queue_bytes.value()), 0)?;
-    is("buffered_bytes()", worker.engine.buffered_bytes() as u64, 0)
+    fn clients_of(&self, worker: usize, pool: usize) -> impl Iterator<Item = &SimClient> {
+        let all = self.clients.iter().zip(&self.served_by);
+        let own = all.filter(move |(client, by)| **by == worker && client.pool as usize == pool);
+        own.map(|(client, _)| client)
+    }
+
+    /// Whether a worker at rest holds what it must and nothing else.
+    fn check_gauges(&self, number: usize) -> Result<(), String> {
+        let worker = &self.workers[number];
+        let counts = &worker.counts;
+        let established = worker.established() as u64;
+        let sum = |of: fn(&ServerCounts) -> u64| {
+            let servers = |pool: &CountedPool| pool.servers.iter().map(|s| of(s)).sum::<u64>();
+            counts.pools.iter().map(servers).sum::<u64>()
+        };
+        let is = |what: &str, value: u64, wanted: u64| match value == wanted {
+            true => Ok(()),
+            false => Err(format!("{what} is {value}, not {wanted}")),
+        };
+        let mut clients = 0;
+        for pool in 0..self.parts.len() {
+            let counted = self.counted(worker, pool);
+            let connected =
+                self.clients_of(number, pool).filter(|client| !client.gone).count() as u64;
+            is("client_connections", counted.client_connections.value(), connected)?;
+            clients += connected;
+        }
+        is("clients()", worker.engine.clients() as u64, clients)?;
+        is("clients", counts.clients.value(), clients)?;
+        is("curr_connections", counts.curr_connections.value(), worker.connections() as u64)?;
+        is("server_connections", sum(|server| server.server_connections.value()), established)?;
+        is("in_queue", sum(|server| server.in_queue.value()), 0)?;
+        is("in_queue_bytes", sum(|server| server.in_queue_bytes.value()), 0)?;
+        is("out_queue", sum(|server| server.out_queue.value()), 0)?;
+        is("out_queue_bytes", sum(|server| server.out_queue_bytes.value()), 0)?;
+        is("buffered_bytes()", worker.engine.buffered_bytes() as u64, 0)
+    }
 }

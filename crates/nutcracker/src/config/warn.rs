@@ -93,6 +93,9 @@ pub enum Caution {
     /// A Redis key in a memcached pool.
     #[error("the key has no effect in a memcached pool; fix: add 'redis: true' or remove it")]
     RedisOnly,
+    /// A memcached key in a Redis pool.
+    #[error("the key has no effect in a Redis pool; fix: remove it")]
+    MemcachedOnly,
 }
 
 /// All that the file alone can tell.
@@ -143,6 +146,11 @@ fn of_keys(pool: &Pool, places: &Places) -> Vec<(&'static str, Caution)> {
     }
     if pool.redis_db != 0 && pool.protocol != Protocol::Redis {
         found.push(("redis_db", Caution::RedisOnly));
+    }
+    if pool.protocol == Protocol::Redis {
+        let written = ["allow_flush", "max_item_size"].into_iter();
+        let written = written.filter(|key| places.keys.contains_key(key));
+        found.extend(written.map(|key| (key, Caution::MemcachedOnly)));
     }
     match &pool.listen {
         Listen::Tcp { host, .. } if host == "*" => found.push(("listen", Caution::Star)),

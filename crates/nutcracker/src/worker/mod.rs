@@ -332,18 +332,23 @@ impl WorkerCore {
     /// A client that a sibling accepted.
     fn take_over(
         &mut self,
-        gate: &Gate,
+        gate: Arc<Gate>,
         peer: Option<SocketAddr>,
         place: Option<Place>,
         stream: Stream,
         at: Now,
     ) {
-        let Some(pool) = self.attendance.index_of(gate.number()) else {
+        if let Some(pool) = self.attendance.index_of(gate.number()) {
+            let slot = self.adopt(pool, peer, place, at);
+            return self.ops.attach.push((slot, stream));
+        }
+        let own = self.shared.mailbox(self.index);
+        match own.filter(|_| self.attendance.is_to_come(gate.number())) {
+            // The sibling has heard of a new pool at an old listener, and this worker will the next moment.
+            Some(mailbox) => mailbox.send(Message::Client { gate, peer, place, stream }),
             // Its pool is gone since, and so is the client.
-            return self.shared.dismiss(gate, self.index, 1);
-        };
-        let slot = self.adopt(pool, peer, place, at);
-        self.ops.attach.push((slot, stream));
+            None => self.shared.dismiss(&gate, self.index, 1),
+        }
     }
 
     fn adopt(
@@ -444,7 +449,7 @@ impl Core for WorkerCore {
     fn message(&mut self, message: Message, at: Now) {
         match message {
             Message::Client { gate, peer, place, stream } => {
-                self.take_over(&gate, peer, place, stream, at);
+                self.take_over(gate, peer, place, stream, at);
             }
             Message::Sibling { pool, event } => self.engine.heed_from(&pool, &event, now(at)),
             Message::Publish(publication) => self.follow(&publication, at),

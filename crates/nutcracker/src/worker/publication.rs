@@ -31,6 +31,8 @@ pub(super) struct Attendance {
     departing: Vec<Attended>,
     /// Clients in all of them.
     admitted: u64,
+    /// The highest number of a gate so far.
+    newest: u64,
 }
 
 #[derive(Debug)]
@@ -48,6 +50,7 @@ impl Attendance {
         self.doors = Arc::clone(&publication.doors);
         for (gate, counts) in publication.gates.iter().zip(&publication.counts.pools) {
             let known = before.iter().position(|pool| pool.gate.number() == gate.number());
+            self.newest = self.newest.max(gate.number());
             let admitted = known.map_or(0, |at| before.swap_remove(at).admitted);
             let (gate, counts) = (Arc::clone(gate), Arc::clone(&counts.pool));
             self.current.push(Attended { gate, counts, admitted });
@@ -65,6 +68,11 @@ impl Attendance {
     pub(super) fn index_of(&self, number: u64) -> Option<u32> {
         let at = self.current.iter().position(|pool| pool.gate.number() == number)?;
         Some(at as u32)
+    }
+
+    /// Whether the gate with this number belongs to a publication that is still on its way here.
+    pub(super) fn is_to_come(&self, number: u64) -> bool {
+        number > self.newest
     }
 
     pub(super) fn gate(&self, pool: u32) -> &Arc<Gate> {
@@ -91,5 +99,44 @@ impl Attendance {
             }
         }
         self.departing.retain(|pool| pool.admitted > 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use engine::counters::CountedPool;
+    use engine::topology::{Limits, Protocol};
+
+    use super::super::Admission;
+    use super::*;
+
+    /// Pools with gates of these numbers. Their settings are not asked for here.
+    fn publication(gates: &[u64]) -> Publication {
+        let admission = Admission {
+            clients_max: 0,
+            clients_per_address_max: 0,
+            keepalive: false,
+            proxy_protocol: false,
+            protocol: Protocol::Redis,
+        };
+        let counted = |_: &u64| CountedPool { pool: Arc::default(), servers: Vec::new() };
+        let pools = gates.iter().map(counted).collect();
+        Publication {
+            topology: Arc::new(Topology { epoch: 1, pools: Vec::new(), limits: Limits::default() }),
+            counts: Arc::new(Counts { pools, ..Counts::default() }),
+            gates: gates.iter().map(|number| Gate::new(*number, admission)).collect(),
+            doors: Arc::default(),
+        }
+    }
+
+    #[test]
+    fn a_gate_that_is_to_come_is_told_from_one_that_is_gone() {
+        let mut attendance = Attendance::default();
+        attendance.follow(&publication(&[1, 2]));
+        assert!(attendance.is_to_come(3));
+        attendance.follow(&publication(&[3]));
+        assert!((1..=3).all(|number| !attendance.is_to_come(number)));
+        attendance.follow(&publication(&[1]));
+        assert!(!attendance.is_to_come(3));
     }
 }

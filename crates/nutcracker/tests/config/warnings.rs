@@ -152,3 +152,13 @@ fn a_database_in_a_memcached_pool_is_one() {
     only(&warnings(&format!("  redis_db: 3\n{ONE}")), "4:13: warning: pool 'a', key 'redis_db'");
     assert_eq!(warnings(&format!("  redis_db: 3\n  redis: true\n{ONE}")), [""; 0]);
 }
+
+#[test]
+fn a_key_of_memcached_in_a_redis_pool_is_one() {
+    for (key, value) in [("allow_flush", "true"), ("max_item_size", "1m")] {
+        let written = format!("  {key}: {value}\n");
+        let told = warnings(&format!("{written}  redis: true\n{ONE}"));
+        only(&told, &format!("4:{}: warning: pool 'a', key '{key}'", key.len() + 5));
+        assert_eq!(warnings(&format!("{written}{ONE}")), [""; 0]);
+    }
+}

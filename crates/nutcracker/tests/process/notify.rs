@@ -1,6 +1,7 @@
 //! What the service manager is told, by a stand-in for it: a datagram socket of the test.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::process::Command;
 
@@ -33,7 +34,14 @@ impl Notified {
     /// The next message.
     fn told(&self) -> String {
         let mut buffer = [0; 1024];
-        let length = self.socket.recv(&mut buffer).expect("the proxy says something in time");
+        let received = loop {
+            match self.socket.recv(&mut buffer) {
+                // A signal that another test of this process raised.
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                received => break received,
+            }
+        };
+        let length = received.expect("the proxy says something in time");
         String::from_utf8(buffer[..length].to_vec()).unwrap()
     }
 }

@@ -163,8 +163,9 @@ pub fn fuzz_reply(bytes: &[u8]) {
 fn use_reply(reply: &[u8]) {
     assert!(reply.ends_with(b"\r\n"));
     let mut rest = reply;
-    while let Some(len) = walk::value_len(rest) {
-        assert!(!walk::value_key(rest).is_empty());
+    while let Some(value) = walk::value(rest) {
+        assert!(!value.key.is_empty());
+        let len = value.len;
         rest = rest.get(len..).expect("a reply holds its values");
     }
     if walk::is_values(reply) {
@@ -173,5 +174,5 @@ fn use_reply(reply: &[u8]) {
     } else if rest.len() < reply.len() {
         assert!(walk::is_error(rest));
     }
-    assert!(walk::value_len(rest).is_none());
+    assert!(walk::value(rest).is_none());
 }

@@ -17,6 +17,7 @@ mod number;
 mod refusal;
 pub mod reply;
 pub mod request;
+mod value;
 pub mod walk;
 
 pub use command::{Command, Local, Policy};
@@ -24,3 +25,4 @@ pub use malformed::{Malformed, Reason};
 pub use refusal::Refusal;
 pub use reply::{ReplyScan, ReplyScanner};
 pub use request::{Request, RequestScanner, Scan, Silence};
+pub use value::Value;

@@ -2,7 +2,7 @@
 //! whole, so its inside is read only to find its end; [`walk`](super::walk) looks inside.
 
 use super::limits::{REPLY_BYTES_MAX, REPLY_LINE_BYTES_MAX, VALUE_BYTES_MAX};
-use super::{Malformed, Reason, number};
+use super::{Malformed, Reason, Value, number};
 
 /// What the bytes at hand are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +58,24 @@ impl ReplyScanner {
     #[inline]
     pub fn scan(&mut self, bytes: &[u8]) -> ReplyScan {
         loop {
+            if self.at == self.line
+                && let Some(rest) = bytes.get(self.at as usize..)
+            {
+                // PERF: values that are whole, and the end of the last one, in one look each.
+                let fits = |value: &Value<'_>| {
+                    u64::from(self.at).saturating_add(value.len as u64) <= REPLY_BYTES_MAX
+                };
+                if let Some(value) = Value::at_front(rest).filter(fits) {
+                    self.at = self.at.saturating_add(offset32(value.len));
+                    self.line = self.at;
+                    self.stage = Stage::Next;
+                    continue;
+                }
+                if rest.starts_with(b"END\r\n") {
+                    self.at = self.at.saturating_add(5);
+                    return ReplyScan::Complete(self.at as usize);
+                }
+            }
             let step = match self.stage {
                 Stage::First | Stage::Next => self.line(bytes),
                 Stage::Value { end, is_last } => self.value(bytes, end, is_last),

@@ -1,6 +1,7 @@
 //! Looks inside a reply that is known to be whole: the values that are taken apart for merging, an
 //! error that is recognised.
 
+use super::Value;
 use super::reply::block_len;
 
 /// Whether `reply` is an `ERROR`, a `CLIENT_ERROR` or a `SERVER_ERROR`.
@@ -34,17 +35,14 @@ pub fn is_values(reply: &[u8]) -> bool {
     reply == b"END\r\n" || reply.starts_with(b"VALUE ") && reply.ends_with(b"\r\nEND\r\n")
 }
 
-/// Length of the value at the front of `rest`: header line, data, CR LF. `None` when none begins
-/// there, which is where `END` is.
+/// The value at the front of `rest`; `None` when none begins there, which is where `END` is.
 #[inline]
-pub fn value_len(rest: &[u8]) -> Option<usize> {
-    block_len(rest)
-}
-
-/// Key of the value at the front of `rest`; empty when none begins there.
-#[inline]
-pub fn value_key(rest: &[u8]) -> &[u8] {
-    let header = rest.strip_prefix(b"VALUE ").unwrap_or_default();
-    let mut words = header.split(|byte| matches!(byte, b' ' | b'\r'));
-    words.find(|word| !word.is_empty()).unwrap_or_default()
+pub fn value(rest: &[u8]) -> Option<Value<'_>> {
+    Value::at_front(rest).or_else(|| {
+        let len = block_len(rest)?;
+        let header = rest.strip_prefix(b"VALUE ")?;
+        let mut words = header.split(|byte| matches!(byte, b' ' | b'\r'));
+        let key = words.find(|word| !word.is_empty())?;
+        Some(Value { key, len })
+    })
 }

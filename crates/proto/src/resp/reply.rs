@@ -83,21 +83,21 @@ impl ReplyScanner {
     /// A RESP3 attribute is taken as part of the reply it precedes; a push is a reply of its own.
     #[inline]
     pub fn scan(&mut self, bytes: &[u8]) -> ReplyScan {
-        // PERF: the commonest replies in one look: a short value, a status, a null.
-        if self.stage == Stage::Mark && self.at == 0 {
-            if let [b'$', a @ b'0'..=b'9', b'\r', b'\n', payload @ ..] = bytes {
-                let len = usize::from(a.wrapping_sub(b'0'));
-                if let Some([b'\r', b'\n', ..]) = payload.get(len..) {
-                    return ReplyScan::Complete(len.saturating_add(6));
-                }
-            }
-            if let [b'+', b'O', b'K', b'\r', b'\n', ..] | [b'$', b'-', b'1', b'\r', b'\n', ..] =
-                bytes
-            {
-                return ReplyScan::Complete(5);
-            }
+        // PERF: a status in one look.
+        if self.at == 0
+            && self.stage == Stage::Mark
+            && let [b'+', b'O', b'K', b'\r', b'\n', ..] = bytes
+        {
+            return ReplyScan::Complete(5);
         }
         while self.owed > 0 {
+            if self.stage == Stage::Mark
+                && let Some(len) = bytes.get(self.at as usize..).and_then(short_bulk)
+            {
+                self.at = self.at.saturating_add(len);
+                self.owed = self.owed.saturating_sub(1);
+                continue;
+            }
             match self.element(bytes) {
                 Ok(()) => {}
                 Err(Halt::Incomplete) => return ReplyScan::Incomplete,
@@ -281,6 +281,31 @@ impl ReplyScanner {
     fn found(&mut self) {
         self.owed = self.owed.saturating_sub(1);
         self.stage = Stage::Mark;
+    }
+}
+
+/// Length of the value at the front of `bytes` if it is one of up to 999 bytes, or a null, and whole.
+///
+/// PERF: nearly every element is one; the rest goes digit by digit.
+#[inline]
+fn short_bulk(bytes: &[u8]) -> Option<u32> {
+    let digit = |byte: &u8| u32::from(byte.wrapping_sub(b'0'));
+    let (header, len) = match bytes {
+        [b'$', a @ b'0'..=b'9', b'\r', b'\n', ..] => (4, digit(a)),
+        [b'$', a @ b'0'..=b'9', b @ b'0'..=b'9', b'\r', b'\n', ..] => {
+            (5, digit(a).wrapping_mul(10).wrapping_add(digit(b)))
+        }
+        [b'$', b'-', b'1', b'\r', b'\n', ..] => return Some(5),
+        [b'$', a @ b'0'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', b'\r', b'\n', ..] => {
+            let tens = digit(a).wrapping_mul(10).wrapping_add(digit(b));
+            (6, tens.wrapping_mul(10).wrapping_add(digit(c)))
+        }
+        _ => return None,
+    };
+    let end = len.wrapping_add(header);
+    match bytes.get(end as usize..) {
+        Some([b'\r', b'\n', ..]) => Some(end.wrapping_add(2)),
+        _ => None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the proxy answers itself, and commands that concern every server.
 
 use std::collections::BTreeMap;
+use std::process::Command;
 
 use crate::harness::{Client, Pool, Proxy, RealServer, WORKER_COUNTS};
 
@@ -68,6 +69,11 @@ fn what_needs_no_server_works_without_one() {
     client.send(b"version\r\n");
     assert!(client.text_line().starts_with("SERVER_ERROR "));
     client.ask("mn\r\n", "MN\r\n");
+    let check = concat!(env!("CARGO_MANIFEST_DIR"), "/../../dist/keepalived/check-nutcracker");
+    let port = proxy.address(0).port().to_string();
+    let checked = Command::new(check).args(["-m", "-t", "30", "127.0.0.1", &port]).output();
+    let checked = checked.expect("bash runs the check");
+    assert!(checked.status.success(), "{checked:?}: another proxy would have no server either");
 }
 
 #[test]

@@ -74,6 +74,29 @@ fn timeouts_and_silent_requests_to_a_dead_server_count_towards_ejection() {
 }
 
 #[test]
+fn silent_requests_alone_that_a_server_does_not_take_are_its_failure() {
+    for hangs in [true, false] {
+        let mut cache = Cache::with(ejecting(2, ejection()), 60);
+        let key = cache.keys[0].clone();
+        cache.ask(set_noreply(&key, "v"));
+        cache.ask(set_noreply(&key, "w"));
+        cache.ask(set_noreply(&key, "x"));
+        match hangs {
+            true => cache.rig.pass_ms(400),
+            false => cache.rig.reset(cache.servers[0]),
+        }
+        assert!(!cache.is_connected(0) || !hangs);
+        let events = cache.rig.events();
+        let lost = |event: &&Event| matches!(event, Event::LinkBroken { requests: 1, .. });
+        assert_eq!(events.iter().filter(lost).count(), 1, "{events:?}");
+        let ejected = |event: &&Event| matches!(event, Event::Ejected { server: 0, .. });
+        assert_eq!(events.iter().filter(ejected).count(), 1, "{events:?}");
+        assert_eq!(cache.got(), "");
+        cache.rig.assert_at_rest();
+    }
+}
+
+#[test]
 fn errors_of_a_server_are_no_failures() {
     let mut cache = Cache::of(ejecting(1, ejection()));
     let key = cache.keys[0].clone();

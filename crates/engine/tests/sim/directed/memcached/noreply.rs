@@ -244,9 +244,9 @@ fn a_doubtful_error_is_the_reply_it_is_counted_to_be() {
 fn a_reply_too_many_ends_the_connection_and_is_nobodys() {
     let (mut cache, other) = in_doubt();
     let key = cache.keys[0].clone();
-    cache.answer(0, found(&key, "1") + &found(&key, "2"));
+    cache.answer(0, found(&key, "1"));
     assert!(cache.is_connected(0));
-    cache.answer(0, "VERSION of the question\r\n");
+    cache.answer(0, found(&key, "2"));
     assert!(!cache.is_connected(0));
     assert_eq!(cache.rig.read(other), INVALID.repeat(2));
     assert_eq!(cache.got(), "");
@@ -357,4 +357,55 @@ fn silent_requests_that_are_refused_for_memory_leave_no_bytes_behind() {
         rig.read(client),
         "SERVER_ERROR max_memory of the proxy is reached, try again later\r\n"
     );
+}
+
+#[test]
+fn a_server_that_tells_no_version_settles_a_doubt_by_its_end() {
+    let cases = [
+        // It refuses the question of the proxy.
+        ("get KEY\r\n", "SERVER_ERROR busy\r\nERROR\r\n"),
+        // Or that of a client: the answer to the proxy's looks like the one to the client's.
+        ("version\r\n", "SERVER_ERROR busy\r\nVERSION 1.6.18\r\n"),
+    ];
+    for (request, answers) in cases {
+        let mut cache = Cache::of(Pool { timeout: None, ..pool(1) });
+        let key = cache.keys[0].clone();
+        cache.ask(set_noreply(&key, "v") + &request.replace("KEY", &key));
+        cache.answer(0, answers);
+        assert_eq!(cache.got(), INVALID, "{request}");
+        assert!(!cache.is_connected(0));
+        cache.assert_in_step();
+    }
+}
+
+#[test]
+fn a_version_that_clients_wait_for_is_told_from_the_answer_to_the_question() {
+    let mut cache = Cache::new(1);
+    let key = cache.keys[0].clone();
+    let asked = set_noreply(&key, "v") + &get(&key) + "version\r\n" + &get(&key);
+    cache.ask(&asked);
+    cache.answer(0, "SERVER_ERROR of the get\r\n");
+    assert_eq!(cache.heard(0), asked + "version\r\n");
+    cache.answer(0, "VERSION for the client\r\n".to_owned() + &found(&key, "2"));
+    assert_eq!(cache.got(), "", "kept back");
+    cache.answer(0, "VERSION for the proxy\r\n");
+    let replies = "SERVER_ERROR of the get\r\nVERSION for the client\r\n".to_owned();
+    assert_eq!(cache.got(), replies + &found(&key, "2"));
+    assert!(cache.is_connected(0));
+    cache.assert_in_step();
+}
+
+#[test]
+fn a_question_once_answered_covers_every_silent_request_before_it() {
+    let mut cache = Cache::new(1);
+    let key = cache.keys[0].clone();
+    cache.ask(set_noreply(&key, "v") + &get(&key) + &set_noreply(&key, "w"));
+    cache.answer(0, OUT_OF_MEMORY.to_owned() + "VERSION 1\r\n");
+    assert_eq!(cache.got(), OUT_OF_MEMORY);
+    cache.heard(0);
+    cache.ask(get(&key));
+    cache.answer(0, OUT_OF_MEMORY);
+    assert_eq!(cache.got(), OUT_OF_MEMORY, "no doubt any more");
+    assert_eq!(cache.heard(0), get(&key));
+    cache.assert_in_step();
 }

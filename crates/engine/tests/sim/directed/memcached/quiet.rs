@@ -188,3 +188,32 @@ fn a_client_that_vanishes_amid_quiet_requests_leaves_nothing_behind() {
     cache.client = other;
     cache.assert_in_step();
 }
+
+#[test]
+fn a_reply_that_is_kept_quiet_early_takes_no_room_among_those_that_wait() {
+    let mut cache = Cache::new(3);
+    let [a, b, c] = [0, 1, 2].map(|shard| cache.keys[shard].clone());
+    cache.ask(format!("mg {a} v\r\nmg {b} v\r\nmg {c} v\r\nmg {b} q\r\n"));
+    cache.answer(1, "VA 5\r\nfirst\r\nEN\r\n");
+    cache.answer(0, "EN\r\n");
+    assert_eq!(cache.got(), "EN\r\nVA 5\r\nfirst\r\n");
+    cache.answer(2, "EN\r\n");
+    assert_eq!(cache.got(), "EN\r\n");
+    cache.assert_in_step();
+}
+
+#[test]
+fn a_client_that_ends_with_a_request_that_is_kept_quiet_is_closed() {
+    for last in ["", "quit\r\n"] {
+        let mut cache = Cache::new(1);
+        let key = cache.keys[0].clone();
+        cache.ask(format!("mg {key} q\r\nmd {key} q\r\n{last}"));
+        cache.rig.half_close(cache.client);
+        cache.answer(0, "EN\r\n");
+        assert!(!cache.rig.is_closed(cache.client));
+        cache.answer(0, "HD\r\n");
+        assert!(cache.rig.is_closed(cache.client), "{last:?}");
+        cache.rig.assert_at_rest();
+        assert_eq!(cache.rig.worker.engine.clients(), 0);
+    }
+}

@@ -101,7 +101,7 @@ fn refusals_without_a_body_leave_the_connection_as_it_is() {
 
 #[test]
 fn broken_framing_is_answered_after_earlier_replies_and_then_closed() {
-    let endless = format!("delete {}", "x".repeat(9000));
+    let endless = format!("delete {}", "x".repeat(9_000));
     let cases = [
         ("get a\rb\r\n", "CLIENT_ERROR bad command line format: LF must follow CR\r\n"),
         ("set a 0 0 x\r\n", "CLIENT_ERROR bad data chunk\r\n"),

@@ -1,15 +1,9 @@
 //! The data of the simulated servers: what a key holds follows from the key, and every request asks for keys that no
 //! other request asks for. So a reply tells which request it answers, and one that goes astray is always noticed.
 
+use super::wire_format::{bulk, request};
 use crate::random::mix;
-use crate::wire_format::{bulk, request};
-
-/// Names one request of one client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct Token {
-    pub(crate) client: u32,
-    pub(crate) sequence: u32,
-}
+use crate::truth::Token;
 
 /// The `index`-th key of a request, holding a value of about `size` bytes.
 pub(crate) fn key(token: Token, index: usize, size: usize) -> Vec<u8> {

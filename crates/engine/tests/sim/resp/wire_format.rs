@@ -1,14 +1,7 @@
 //! RESP as the simulated peers read and write it. Written apart from the crate under test and stricter than it: what a
 //! server receives must be an array of bulk strings in its shortest form.
 
-/// What is at the front of some bytes.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Parsed<T> {
-    /// The beginning of it.
-    Partial,
-    /// The whole of it and its length.
-    Whole(T, usize),
-}
+use crate::server::Parsed;
 
 /// A request of `arguments`.
 pub(crate) fn request(arguments: &[&[u8]]) -> Vec<u8> {
@@ -104,13 +97,6 @@ pub(crate) fn reply_len(bytes: &[u8]) -> Result<Option<usize>, String> {
         }
         other => Err(format!("a reply that begins with {:?}", *other as char)),
     }
-}
-
-/// Bytes for people, cut.
-pub(crate) fn shown(bytes: &[u8]) -> String {
-    let cut = &bytes[..bytes.len().min(160)];
-    let more = if cut.len() < bytes.len() { "…" } else { "" };
-    format!("\"{}\"{more} ({} bytes)", cut.escape_ascii(), bytes.len())
 }
 
 #[test]

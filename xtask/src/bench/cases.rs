@@ -1,0 +1,286 @@
+//! What is measured: the table of cases. Names are those of files, tables and `--case`.
+
+use super::load::script::{Dataset, Operation, Protocol};
+use super::subject::{Ours, Subject};
+
+/// How a case is driven and what it is about.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Course {
+    /// Closed loop: as fast as the slowest part goes.
+    Saturated { pipeline: usize },
+    /// Open loop at half of what twemproxy does in [`HALF_OF`].
+    HalfLoad,
+    /// The same for clients of two of three servers, while others wait for the third.
+    TwoOfThree(Third),
+    /// Connect, one request, close.
+    Churn,
+    /// Connections that do nothing, then a burst of requests each, then nothing.
+    Idle,
+}
+
+/// What the third server does meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Third {
+    Answers,
+    Hangs,
+}
+
+/// The case whose throughput decides what half load is.
+pub(crate) const HALF_OF: &str = "get-32-c50-p1";
+
+/// One case.
+#[derive(Clone, Debug)]
+pub(crate) struct Case {
+    pub(crate) name: String,
+    /// For people.
+    pub(crate) title: String,
+    pub(crate) dataset: Dataset,
+    pub(crate) operation: Operation,
+    /// Servers behind the proxy.
+    pub(crate) servers: usize,
+    pub(crate) connections: usize,
+    pub(crate) course: Course,
+    /// What is measured; the first is ours.
+    pub(crate) subjects: Vec<Subject>,
+    /// Whether it is one of the few of a quick run.
+    pub(crate) is_quick: bool,
+}
+
+impl Case {
+    fn new(name: String, title: String, protocol: Protocol, operation: Operation) -> Case {
+        Case {
+            name,
+            title,
+            dataset: Dataset { protocol, value_bytes: 32 },
+            operation,
+            servers: 3,
+            connections: 50,
+            course: Course::Saturated { pipeline: 1 },
+            subjects: vec![Subject::Ours(Ours::PLAIN), Subject::Twemproxy],
+            is_quick: false,
+        }
+    }
+
+    fn redis(name: impl Into<String>, title: impl Into<String>, operation: Operation) -> Case {
+        Case::new(name.into(), title.into(), Protocol::Redis, operation)
+    }
+
+    fn value(mut self, value_bytes: usize) -> Case {
+        self.dataset.value_bytes = value_bytes;
+        self
+    }
+
+    fn connections(self, connections: usize) -> Case {
+        Case { connections, ..self }
+    }
+
+    fn course(self, course: Course) -> Case {
+        Case { course, ..self }
+    }
+
+    fn pipeline(self, pipeline: usize) -> Case {
+        self.course(Course::Saturated { pipeline })
+    }
+
+    /// Also what nothing can be faster than: a proxy that only relays, and none.
+    fn with_floor(mut self) -> Case {
+        self.subjects.extend([Subject::Haproxy, Subject::Direct]);
+        self
+    }
+
+    fn quick(self) -> Case {
+        Case { is_quick: true, ..self }
+    }
+
+    /// The depth of the pipeline; 1 where there is none.
+    pub(crate) fn depth(&self) -> usize {
+        match self.course {
+            Course::Saturated { pipeline } => pipeline,
+            _ => 1,
+        }
+    }
+
+    /// Workers of ours at most, for which cores are wanted.
+    pub(crate) fn workers(&self) -> usize {
+        self.subjects.iter().map(Subject::workers).max().unwrap_or(1)
+    }
+}
+
+/// Every case, for a machine with so many cores.
+pub(crate) fn all(cores: usize) -> Vec<Case> {
+    let mut cases = small_values();
+    cases.extend(large_values());
+    cases.extend(many_keys());
+    cases.extend(memcached());
+    cases.extend(special());
+    cases.extend(workers(cores));
+    cases
+}
+
+fn small_values() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (verb, operation) in [("get", Operation::Get), ("set", Operation::Set)] {
+        for connections in [1, 50, 500, 5000] {
+            for pipeline in [1, 16, 64] {
+                let name = format!("{verb}-32-c{connections}-p{pipeline}");
+                let title = format!(
+                    "{} 32 B, {connections} connections, pipeline {pipeline}",
+                    verb.to_uppercase()
+                );
+                let case = Case::redis(name, title, operation);
+                let mut case = case.connections(connections).pipeline(pipeline);
+                if connections == 50 && operation == Operation::Get {
+                    case = case.with_floor();
+                }
+                case.is_quick = connections == 50 && operation == Operation::Get && pipeline != 64;
+                cases.push(case);
+            }
+        }
+    }
+    cases
+}
+
+fn large_values() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (size, value_bytes, connections) in
+        [("4KiB", 4 << 10, 50), ("64KiB", 64 << 10, 20), ("1MiB", 1 << 20, 4)]
+    {
+        for (verb, operation) in [("get", Operation::Get), ("set", Operation::Set)] {
+            let name = format!("{verb}-{size}-c{connections}");
+            let title = format!("{} {size}, {connections} connections", verb.to_uppercase());
+            let case = Case::redis(name, title, operation);
+            let mut case = case.value(value_bytes).connections(connections);
+            if value_bytes == 64 << 10 {
+                case = case.with_floor();
+            }
+            cases.push(case);
+        }
+    }
+    cases
+}
+
+fn many_keys() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for servers in [3, 30] {
+        for keys in [10, 100] {
+            for (verb, operation) in
+                [("mget", Operation::MultiGet(keys)), ("mset", Operation::MultiSet(keys))]
+            {
+                let name = format!("{verb}-{keys}-s{servers}");
+                let verb = verb.to_uppercase();
+                let title = format!("{verb} of {keys} keys over {servers} servers");
+                let mut case = Case { servers, ..Case::redis(name, title, operation) };
+                case.is_quick = keys == 100 && servers == 3;
+                cases.push(case);
+            }
+        }
+    }
+    cases
+}
+
+fn memcached() -> Vec<Case> {
+    let case = |name: String, title: String, operation| {
+        Case::new(name, title, Protocol::Memcached, operation)
+    };
+    let mut cases = Vec::new();
+    for (verb, operation) in [("get", Operation::Get), ("set", Operation::Set)] {
+        for (connections, pipeline) in [(50, 1), (50, 16), (50, 64), (500, 1)] {
+            let name = format!("memcached-{verb}-c{connections}-p{pipeline}");
+            let title =
+                format!("memcached {verb} 32 B, {connections} connections, pipeline {pipeline}");
+            let mut case = case(name, title, operation).connections(connections).pipeline(pipeline);
+            case.is_quick = connections == 50 && pipeline == 1;
+            cases.push(case);
+        }
+    }
+    for keys in [10, 100] {
+        let name = format!("memcached-get-{keys}-keys");
+        let title = format!("memcached get of {keys} keys over 3 servers");
+        cases.push(case(name, title, Operation::MultiGet(keys)));
+    }
+    cases
+}
+
+fn special() -> Vec<Case> {
+    let get = |name: &str, title: &str| Case::redis(name, title, Operation::Get);
+    let mut cases = vec![
+        get("half-load", "GET 32 B, 50 connections, open loop at half load")
+            .course(Course::HalfLoad)
+            .with_floor()
+            .quick(),
+        get("two-of-three", "open loop at half load over two of three servers, all well")
+            .course(Course::TwoOfThree(Third::Answers)),
+        get(
+            "two-of-three-third-hangs",
+            "open loop at half load over two of three servers while the third hangs",
+        )
+        .course(Course::TwoOfThree(Third::Hangs))
+        .quick(),
+        get("churn", "connect, one GET, close; 50 at a time")
+            .course(Course::Churn)
+            .with_floor()
+            .quick(),
+    ];
+    for connections in [50, 500] {
+        let name = format!("window-off-c{connections}");
+        let title = format!("GET 32 B, {connections} connections, pipeline 1, batch_window_us: 0");
+        let mut case = get(&name, &title).connections(connections);
+        case.subjects[0] = Subject::Ours(Ours { has_window: false, ..Ours::PLAIN });
+        cases.push(case);
+    }
+    for connections in [100, 1_000, 5_000, 20_000] {
+        let name = format!("idle-{connections}");
+        let title = format!("{connections} idle connections");
+        let mut case =
+            get(&name, &title).connections(connections).course(Course::Idle).with_floor();
+        // A relay has a server connection for each client, and servers take only so many.
+        let has_relay = connections <= 5_000;
+        case.subjects.retain(|subject| {
+            *subject != Subject::Direct && (has_relay || *subject != Subject::Haproxy)
+        });
+        case.is_quick = connections == 100;
+        cases.push(case);
+    }
+    cases
+}
+
+/// Throughput over workers; on a machine with few cores workers share one, and CPU per request is what can be compared.
+fn workers(cores: usize) -> Vec<Case> {
+    let counts: Vec<usize> =
+        [1, 2, 4, 8].into_iter().filter(|count| *count <= 2 || *count < cores).collect();
+    let subjects = |count: &usize| Subject::Ours(Ours { workers: *count, ..Ours::PLAIN });
+    [1, 16]
+        .map(|pipeline| {
+            let name = format!("workers-p{pipeline}");
+            let title = format!("GET 32 B, 500 connections, pipeline {pipeline}, over workers");
+            let case = Case::redis(name, title, Operation::Get);
+            let subjects = counts.iter().map(subjects).collect();
+            Case { subjects, ..case.connections(500).pipeline(pipeline) }
+        })
+        .to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::{Case, HALF_OF, all};
+
+    #[test]
+    fn names_are_unique() {
+        let cases = all(16);
+        let names: HashSet<&String> = cases.iter().map(|case| &case.name).collect();
+        assert_eq!(names.len(), cases.len());
+    }
+
+    #[test]
+    fn half_load_is_half_of_a_case() {
+        assert!(all(2).iter().any(|case| case.name == HALF_OF));
+    }
+
+    #[test]
+    fn more_workers_than_two_are_measured_only_where_they_have_cores() {
+        let workers = |cores| all(cores).iter().map(Case::workers).max();
+        assert_eq!([workers(2), workers(4), workers(8), workers(9)], [2, 2, 4, 8].map(Some));
+    }
+}

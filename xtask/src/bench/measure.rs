@@ -1,0 +1,219 @@
+//! One measurement: a fresh proxy, one case, what came out.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+use super::cases::{Case, Course, Third};
+use super::fleet::{self, Fleet};
+use super::load::script::Script;
+use super::load::{Load, Shape, stream};
+use super::machine::{self, Busy, Cores, Cpu, Memory};
+use super::samples::{Metric, Sample};
+use super::subject::{Serving, Subject};
+use crate::started::Folder;
+
+/// Requests that each idle connection sends in its burst.
+const BURST: usize = 16;
+/// Idle connections whose bursts are under way at a time.
+const BURSTING: usize = 100;
+/// Clients of the server that hangs, and what each of them has under way.
+const WAITING: usize = 50;
+const WAITING_REQUESTS: usize = 64;
+/// Open files beside those of the connections.
+const FILES_SPARE: u64 = 200;
+
+/// How long each part of a measurement takes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pace {
+    pub(crate) warm_up: Duration,
+    pub(crate) span: Duration,
+}
+
+/// What a measurement needs beside case and subject.
+pub(crate) struct Setting<'a> {
+    pub(crate) fleet: &'a Fleet,
+    pub(crate) script: &'a Script,
+    pub(crate) cores: &'a Cores,
+    pub(crate) folder: &'a Folder,
+    pub(crate) pace: Pace,
+    /// Requests per second of half load.
+    pub(crate) half: f64,
+}
+
+/// What the kernel knows at one moment.
+struct Observation {
+    cpu: Option<Cpu>,
+    others: Busy,
+}
+
+/// Starts the subject, drives the case, and stops the subject.
+///
+/// # Errors
+/// When something does not start, fails, or answers otherwise than it should.
+pub(crate) fn measure(
+    case: &Case,
+    subject: &Subject,
+    round: usize,
+    setting: &Setting<'_>,
+) -> Result<Sample> {
+    let Setting { fleet, cores, folder, .. } = setting;
+    fleet.pin(&cores.servers)?;
+    let protocol = case.dataset.protocol;
+    let serving = subject.start(protocol, &fleet.addresses, &cores.proxy, folder)?;
+    let mut sample = Sample::new(&case.name, &subject.to_string(), round);
+    let at_start = resident(&serving)?;
+    let half = Shape::Open { rate: setting.half };
+    match case.course {
+        Course::Idle => idle(case, &serving, setting, &mut sample)?,
+        Course::Saturated { pipeline } => {
+            drive(case, Shape::Closed { pipeline }, &serving, setting, &mut sample)?;
+        }
+        Course::HalfLoad => drive(case, half, &serving, setting, &mut sample)?,
+        Course::Churn => drive(case, Shape::Churn, &serving, setting, &mut sample)?,
+        Course::TwoOfThree(third) => {
+            let waiting = Waiting::begin(case, third, &serving, setting)?;
+            drive(case, half, &serving, setting, &mut sample)?;
+            drop(waiting);
+        }
+    }
+    if let (Some(process), Some(at_start)) = (serving.process, at_start) {
+        let Memory { resident_kib, peak_kib } = machine::settled(process)?;
+        sample.set(Metric::ResidentAtStart, at_start.resident_kib);
+        sample.set(Metric::ResidentPeak, peak_kib);
+        sample.set(Metric::ResidentSettled, resident_kib);
+    }
+    serving.stop()?;
+    Ok(sample)
+}
+
+fn resident(serving: &Serving) -> Result<Option<Memory>> {
+    serving.process.map(machine::memory).transpose()
+}
+
+/// Runs the load of every case but the idle ones.
+fn drive(
+    case: &Case,
+    shape: Shape,
+    serving: &Serving,
+    setting: &Setting<'_>,
+    sample: &mut Sample,
+) -> Result<()> {
+    let Setting { script, cores, pace, .. } = setting;
+    let load = Load {
+        target: serving.listen,
+        script,
+        connections: case.connections,
+        shape,
+        cores: &cores.load,
+        warm_up: pace.warm_up,
+        span: pace.span,
+    };
+    let others = cores.others();
+    let outcome = load.run(|| {
+        let cpu = serving.process.map(machine::cpu).transpose()?;
+        Ok(Observation { cpu, others: Busy::of(&others)? })
+    })?;
+    let (before, after) = (outcome.before, outcome.after);
+    ensure!(outcome.requests > 0, "not one request was answered");
+    let (requests, seconds) = (outcome.requests as f64, outcome.elapsed.as_secs_f64());
+    sample.set(Metric::Throughput, requests / seconds);
+    for (metric, quantile) in [(Metric::P50, 0.5), (Metric::P99, 0.99), (Metric::P999, 0.999)] {
+        sample.set(metric, outcome.latency.value_at_quantile(quantile) as f64 / 1000.0);
+    }
+    if let (Some(before), Some(after)) = (before.cpu, after.cpu) {
+        let spent = after.total_us - before.total_us;
+        sample.set(Metric::Cpu, spent / requests);
+        sample.set(Metric::ProxyBusy, spent / (seconds * 1e6 * cores.proxy.len() as f64));
+        let user = after.user_us - before.user_us;
+        let both = user + after.system_us - before.system_us;
+        if both > 0.0 {
+            sample.set(Metric::UserShare, user / both);
+        }
+    }
+    sample.set(Metric::OthersBusy, after.others.share_since(before.others));
+    let threads = cores.load.len().min(case.connections) as f64;
+    sample.set(Metric::LoadBusy, outcome.generator.as_secs_f64() / (seconds * threads));
+    Ok(())
+}
+
+/// Clients of the third server, whose requests are under way while others are measured.
+struct Waiting {
+    _clients: Vec<TcpStream>,
+    /// Ends before the clients do.
+    _hanging: Option<fleet::Hanging>,
+}
+
+impl Waiting {
+    fn begin(
+        case: &Case,
+        third: Third,
+        serving: &Serving,
+        setting: &Setting<'_>,
+    ) -> Result<Waiting> {
+        let hanging = match third {
+            Third::Answers => None,
+            Third::Hangs => Some(setting.fleet.hang_last()?),
+        };
+        let last = case.servers - 1;
+        let sharder = fleet::sharder(case.servers);
+        let is_its = |key: &str| sharder.shard(key.as_bytes(), || 0) == last;
+        let script = Script::new(case.dataset, case.operation, is_its);
+        let requests = &script.bytes[..script.start(WAITING_REQUESTS)];
+        let clients = (0..WAITING).map(|_| {
+            let mut client = TcpStream::connect(serving.listen)?;
+            client.write_all(requests)?;
+            Ok(client)
+        });
+        Ok(Waiting { _clients: clients.collect::<Result<_>>()?, _hanging: hanging })
+    }
+}
+
+/// Opens connections, looks at the memory, lets each send a burst, and looks again.
+fn idle(case: &Case, serving: &Serving, setting: &Setting<'_>, sample: &mut Sample) -> Result<()> {
+    let process = serving.process.context("the memory of an unknown process cannot be measured")?;
+    let script = setting.script;
+    // What the first connection and request cost is not what one more costs.
+    burst(&mut [open(serving.listen)?], script)?;
+    let before = machine::settled(process)?.resident_kib;
+    let files = machine::open_files().saturating_sub(FILES_SPARE) as usize;
+    let connections = case.connections.min(files);
+    let mut clients: Vec<TcpStream> =
+        (0..connections).map(|_| open(serving.listen)).collect::<Result<_>>()?;
+    // The last one is accepted when it is served; those before it were accepted before.
+    if let Some(last) = clients.last_mut() {
+        burst(std::slice::from_mut(last), script)?;
+    }
+    let opened = machine::settled(process)?.resident_kib;
+    for clients in clients.chunks_mut(BURSTING) {
+        burst(clients, script)?;
+    }
+    let used = machine::settled(process)?.resident_kib;
+    let per_connection = |kib: f64| (kib - before) * 1024.0 / connections as f64;
+    sample.set(Metric::Connections, connections as f64);
+    sample.set(Metric::IdleConnection, per_connection(opened));
+    sample.set(Metric::UsedConnection, per_connection(used));
+    Ok(())
+}
+
+fn open(address: SocketAddr) -> Result<TcpStream> {
+    let socket = stream::one_of_many(address)?;
+    socket.connect(&address.into()).with_context(|| format!("cannot connect to {address}"))?;
+    socket.set_read_timeout(Some(Duration::from_secs(10)))?;
+    Ok(socket.into())
+}
+
+/// Every client sends its requests, then all are answered.
+fn burst(clients: &mut [TcpStream], script: &Script) -> Result<()> {
+    for client in clients.iter_mut() {
+        client.write_all(&script.bytes[..script.start(BURST)])?;
+    }
+    let mut replies = vec![0; BURST * script.reply.len];
+    for client in clients {
+        client.read_exact(&mut replies).context("a burst was not answered")?;
+        ensure!(replies.starts_with(&script.reply.head), "a burst was answered otherwise");
+    }
+    Ok(())
+}
