@@ -1,36 +1,22 @@
 //! Where keys go: ten thousand keys through every hash and distribution, compared by asking the servers.
 
 use super::{Pair, reference};
-use crate::harness::{Client, Location, Pool, Random, RealServer, request};
-
-const HASHES: [&str; 12] = [
-    "one_at_a_time",
-    "md5",
-    "crc16",
-    "crc32",
-    "crc32a",
-    "fnv1_64",
-    "fnv1a_64",
-    "fnv1_32",
-    "fnv1a_32",
-    "hsieh",
-    "murmur",
-    "jenkins",
-];
+use crate::harness::{Client, HASHES, Location, Pool, Random, RealServer, request};
 
 const KEYS: usize = 10_000;
 
-/// Keys as people use them and keys as nobody does.
-fn random_keys() -> Vec<Vec<u8>> {
-    let mut random = Random::seeded(42);
-    let mut keys: Vec<Vec<u8>> = (0..KEYS)
+/// `count` keys as people use them and, by `odd`, as nobody does.
+pub(super) fn random_keys(
+    count: usize,
+    seed: u64,
+    odd: fn(&mut Random) -> Vec<u8>,
+) -> Vec<Vec<u8>> {
+    let mut random = Random::seeded(seed);
+    let mut keys: Vec<Vec<u8>> = (0..count)
         .map(|n| match n % 4 {
             0 => format!("user:{n}:profile").into_bytes(),
             1 => format!("{{{}}}:{n}", n % 97).into_bytes(),
-            2 => {
-                let length = random.below(40);
-                random.bytes(length)
-            }
+            2 => odd(&mut random),
             _ => format!("k{}ü{{{}", n, if random.one_in(2) { "}x" } else { "" }).into_bytes(),
         })
         .collect();
@@ -51,14 +37,17 @@ fn set_all(client: &mut Client, keys: &[Vec<u8>]) {
     }
 }
 
-/// Weighted and plain, named and not: the names must not depend on ports, so all are named.
-fn pool(servers: &[RealServer], index: usize) -> Pool {
-    let hash = HASHES[index % HASHES.len()];
+/// How many pools it takes to have every hash with every distribution that hashes.
+pub(super) const POOLS: usize = HASHES.len() * 2;
+
+/// One of [`POOLS`] on `pool`, weighted or plain, with hash tags or without. The names of servers must not depend on their
+/// ports, so all are named.
+pub(super) fn varied(pool: Pool, servers: &[RealServer], index: usize) -> Pool {
     let distribution = if index < HASHES.len() { "ketama" } else { "modula" };
-    let mut pool = Pool::redis::<&str>(&[])
+    let mut pool = pool
         .named(&format!("pool{index}"))
         .listen(index)
-        .set("hash", hash)
+        .set("hash", HASHES[index % HASHES.len()])
         .set("distribution", distribution);
     if index % 2 == 1 {
         pool = pool.set("hash_tag", "\"{}\"");
@@ -74,12 +63,15 @@ fn pool(servers: &[RealServer], index: usize) -> Pool {
 fn every_key_lives_where_0_5_puts_it() {
     let Some(reference) = reference() else { return };
     let servers = [RealServer::several(5), RealServer::several(5)];
-    let pools = HASHES.len() * 2;
     let pair = Pair::start(&reference, [&servers[0], &servers[1]], |servers| {
-        (0..pools).map(|index| pool(servers, index).to_string()).collect()
+        let pool = |index| varied(Pool::redis::<&str>(&[]), servers, index);
+        (0..POOLS).map(|index| pool(index).to_string()).collect()
     });
-    let keys = random_keys();
-    for index in 0..pools {
+    let keys = random_keys(KEYS, 42, |random| {
+        let length = random.below(40);
+        random.bytes(length)
+    });
+    for index in 0..POOLS {
         set_all(&mut pair.ours.client_of(index), &keys);
         set_all(&mut pair.theirs.client_of(index), &keys);
         let mut total = 0;

@@ -3,24 +3,9 @@
 use std::thread;
 
 use crate::harness::{
-    Client, FakeServer, Location, Pool, Proxy, Random, RealServer, Reply, WORKER_COUNTS,
+    Client, FakeServer, HASHES, Location, Pool, Proxy, Random, RealServer, Reply, WORKER_COUNTS,
     eventually, request, requests, spread, unused_port,
 };
-
-const HASHES: [&str; 12] = [
-    "one_at_a_time",
-    "md5",
-    "crc16",
-    "crc32",
-    "crc32a",
-    "fnv1_64",
-    "fnv1a_64",
-    "fnv1_32",
-    "fnv1a_32",
-    "hsieh",
-    "murmur",
-    "jenkins",
-];
 
 #[test]
 fn mget_keeps_order_misses_and_duplicates_with_every_hash_and_with_tags() {

@@ -18,7 +18,7 @@ mod wait;
 
 pub(crate) use client::{Client, Ending};
 pub(crate) use fake::{FakeConnection, FakeServer, Gate};
-pub(crate) use pool::{Location, Pool};
+pub(crate) use pool::{HASHES, Location, Pool};
 pub(crate) use ports::unused_port;
 pub(crate) use process::Process;
 pub(crate) use proxy::{Launch, Proxy, WORKER_COUNTS, binary_under_test, reference_binary};

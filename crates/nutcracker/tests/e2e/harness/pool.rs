@@ -2,6 +2,22 @@
 
 use std::fmt::{self, Display};
 
+/// Every hash function that a pool can name.
+pub(crate) const HASHES: [&str; 12] = [
+    "one_at_a_time",
+    "md5",
+    "crc16",
+    "crc32",
+    "crc32a",
+    "fnv1_64",
+    "fnv1a_64",
+    "fnv1_32",
+    "fnv1a_32",
+    "hsieh",
+    "murmur",
+    "jenkins",
+];
+
 /// Something a pool can list as a server.
 pub(crate) trait Location {
     /// `HOST:PORT` or the path of a unix socket.
