@@ -268,7 +268,13 @@ impl Engine {
 
     /// `bytes` of the client's output were written.
     pub(crate) fn client_written(&mut self, c: u32, bytes: usize) {
-        self.clients[c as usize].output.advance(bytes, &mut self.buffers);
+        let output = &mut self.clients[c as usize].output;
+        let low = self.limits.stream_output_bytes_low();
+        let was_high = output.len() > low;
+        output.advance(bytes, &mut self.buffers);
+        if was_high && output.len() <= low {
+            self.stirred.extend(self.stream_to(c));
+        }
         self.resume_if_drained(c);
         self.close_if_done(c);
     }

@@ -9,9 +9,11 @@
 //! A reply belongs to the oldest request in the connection's FIFO; that is the only matching there is, so on any doubt
 //! about framing the connection is closed. A request that timed out keeps its place: its late reply is swallowed.
 
+mod detached;
 mod doubt;
 mod handshake;
 mod owed;
+mod stream;
 mod timeouts;
 
 use std::collections::VecDeque;
@@ -22,8 +24,9 @@ use doubt::Doubt;
 use handshake::Phase;
 use owed::Taken;
 pub(crate) use owed::{Asked, Owed};
+use stream::Stream;
 
-use crate::actions::{Close, Event, Owner, Slot};
+use crate::actions::{Close, Event, Flow, Owner, Slot};
 use crate::buffer::Output;
 use crate::health::{Failure, Relief};
 use crate::message::Message;
@@ -68,6 +71,10 @@ pub(crate) struct Link {
     /// The beginning of a reply that has not arrived whole.
     input: Vec<u8>,
     scanner: ReplyScanner,
+    /// A reply of which a part has gone to its client already.
+    stream: Option<Stream>,
+    /// It has left its lane to another connection.
+    pub(crate) is_detached: bool,
     /// Event number of the connection attempt.
     pub(crate) opened: u64,
     opened_at: u64,
@@ -89,26 +96,31 @@ pub(crate) enum Break {
     Silent,
     /// The proxy has no trust in it any more; it owes nothing.
     Stale,
-    /// A newer topology has no use for it.
+    /// Nobody has a use for it any more.
     Retired,
 }
 
 impl Engine {
-    /// The connection of `pool` to server `shard` that serves clients of this affinity, opened if need be.
+    /// The connection of `pool` to server `shard` that serves client `c`, opened if need be.
     pub(crate) fn link_for(
         &mut self,
         pool: u32,
         shard: u32,
-        affinity: u32,
+        c: u32,
         now: Now,
     ) -> Result<u32, &'static str> {
         if self.pools[pool as usize].servers[shard as usize].health.is_ejected() {
             self.admit(pool, shard, now)?;
         }
         let server = &self.pools[pool as usize].servers[shard as usize];
+        if !server.detached.is_empty()
+            && let Some(l) = self.detached_link_of(pool, shard, c)
+        {
+            return Ok(l);
+        }
         let lane = match server.links.len() {
             1 => 0,
-            lanes => affinity as usize % lanes,
+            lanes => self.clients[c as usize].affinity as usize % lanes,
         };
         match server.links[lane] {
             NONE if let Some(text) = server.health.backing_off(now.mono_us) => Err(text),
@@ -148,6 +160,8 @@ impl Engine {
             written_bytes: 0,
             input: Vec::new(),
             scanner: ReplyScanner::new(protocol),
+            stream: None,
+            is_detached: false,
             opened: self.last_event,
             opened_at: now.mono_us,
             heard_at: now.mono_us,
@@ -199,6 +213,9 @@ impl Engine {
         };
         link.fifo.push_back(owed);
         let pool = link.pool;
+        if link.stream.is_some() {
+            self.note_queued_behind_stream(l);
+        }
         self.note_queued(l, bytes);
         self.expect_by_timeout(pool, now);
     }
@@ -266,15 +283,21 @@ impl Engine {
     }
 
     /// Bytes from a server.
-    pub(crate) fn link_received(&mut self, l: u32, bytes: &[u8], now: Now) {
+    pub(crate) fn link_received(&mut self, l: u32, bytes: &[u8], now: Now) -> Flow {
         let link = &mut self.links[l as usize];
         link.heard_at = now.mono_us;
         let mut used = 0;
-        if !link.input.is_empty() {
-            match self.continue_reply(l, bytes, now) {
+        let mut is_settled = link.stream.is_none() && !link.is_detached;
+        if link.stream.is_some() || !link.input.is_empty() {
+            let taken = match link.stream {
+                Some(_) => self.continue_stream(l, bytes, now),
+                None => self.continue_reply(l, bytes, now),
+            };
+            match taken {
                 Some(taken) => used = taken,
-                None => return,
+                None => return Flow::Continue,
             }
+            is_settled = false;
         }
         let protocol = self.links[l as usize].protocol;
         let mut scanner = ReplyScanner::new(protocol);
@@ -282,7 +305,7 @@ impl Engine {
             match scanner.scan(&bytes[used..]) {
                 ReplyScan::Complete(len) => {
                     if !self.reply(l, Message::Lent(&bytes[used..used + len]), now) {
-                        return;
+                        return Flow::Continue;
                     }
                     used += len;
                     scanner = ReplyScanner::new(protocol);
@@ -291,14 +314,17 @@ impl Engine {
                     let link = &mut self.links[l as usize];
                     self.buffers.append(&mut link.input, &bytes[used..]);
                     link.scanner = scanner;
-                    return;
+                    self.stream_if_large(l, now);
+                    is_settled = false;
+                    break;
                 }
                 ReplyScan::Malformed => {
                     self.break_link(l, Break::Fault(fault::INVALID_ARGUMENT), now);
-                    return;
+                    return Flow::Continue;
                 }
             }
         }
+        if is_settled { Flow::Continue } else { self.settle_stream(l, now) }
     }
 
     /// Feeds an unfinished reply until it is whole. Returns how many of `bytes` belong to it, `None` when the link broke.
@@ -329,6 +355,7 @@ impl Engine {
         let link = &mut self.links[l as usize];
         link.input = input;
         link.scanner = scanner;
+        self.stream_if_large(l, now);
         Some(used)
     }
 
@@ -357,13 +384,7 @@ impl Engine {
         let link = &mut self.links[l as usize];
         let (pool, server) = (link.pool, link.server);
         let counts = &self.pools[pool as usize].servers[server as usize].counts;
-        if was_written {
-            counts.out_queue.sub(1);
-            counts.out_queue_bytes.sub(u64::from(owed.bytes));
-        } else {
-            counts.in_queue.sub(1);
-            counts.in_queue_bytes.sub(u64::from(owed.bytes));
-        }
+        owed.note_answered(was_written, counts);
         if owed.request == NONE {
             if link.fifo.is_empty() {
                 // It has caught up: nothing that it was late with says anything of what it will be asked next.
@@ -402,6 +423,7 @@ impl Engine {
     }
 
     /// What a delivered reply says of the server's health.
+    #[inline]
     fn judge(&mut self, pool: u32, server: u32, reply: &[u8], now: Now) {
         let is_redis = self.pools[pool as usize].pool.protocol == Protocol::Redis;
         if is_redis && walk::is_loading(reply) {
@@ -429,7 +451,10 @@ impl Engine {
         self.slots.release(link.slot);
         if !link.is_probe() {
             let server = &mut self.pools[pool as usize].servers[server as usize];
-            server.links[link.lane as usize] = NONE;
+            match link.is_detached {
+                true => server.detached.retain(|detached| *detached != l),
+                false => server.links[link.lane as usize] = NONE,
+            }
         }
         self.count_ended(&link, cause);
         let text = match cause {
@@ -439,7 +464,8 @@ impl Engine {
             Break::Stale => fault::UNKNOWN,
         };
         let awaited = link.fifo.iter().filter(|owed| owed.request != NONE).count();
-        let requests = (awaited + link.silent.len()) as u32;
+        let flowing = usize::from(link.is_flowing());
+        let requests = (awaited + flowing + link.silent.len()) as u32;
         let established = matches!(link.phase, Phase::Ready);
         let done = cause == Break::Retired && requests == 0;
         let idle_close = link.is_idle() && cause != Break::Fault(fault::INVALID_ARGUMENT);
@@ -456,6 +482,9 @@ impl Engine {
                 let health = &mut state.servers[server as usize].health;
                 health.back_off(&state.pool, text, now.mono_us, self.random.next());
             }
+        }
+        if let Some(stream) = link.stream.take() {
+            self.cut_off(stream.request);
         }
         self.drop_silent(std::mem::take(&mut link.silent));
         self.drop_doubt(link.doubt.take());
@@ -515,15 +544,13 @@ impl Link {
         self.lane == NONE
     }
 
-    /// Whether it is established and owes nothing.
-    pub(crate) fn is_idle(&self) -> bool {
-        matches!(self.phase, Phase::Ready) && self.fifo.is_empty() && self.silent.is_empty()
-    }
-
     /// Whether nobody waits for anything that was sent, or is to be sent, over it.
     pub(crate) fn is_done(&self) -> bool {
         let unsent = self.late == 0 && !self.output.is_empty();
-        self.fifo.len() == self.late as usize && !unsent && self.silent.is_empty()
+        self.fifo.len() == self.late as usize
+            && !unsent
+            && self.silent.is_empty()
+            && !self.is_flowing()
     }
 
     /// What may be written now.
