@@ -244,6 +244,8 @@ impl Engine {
         let Some(stream) = &link.stream else {
             if link.is_detached {
                 self.end_detachment(l, now);
+            } else if link.is_private() && link.fifo.is_empty() {
+                self.close_private(l);
             }
             return Flow::Continue;
         };
@@ -383,6 +385,6 @@ impl Link {
             && self.fifo.is_empty()
             && self.silent.is_empty()
             && !self.silent_tail
-            && (self.is_detached || rest > limits.swallowed_bytes_max())
+            && (self.is_detached || self.is_private() || rest > limits.swallowed_bytes_max())
     }
 }

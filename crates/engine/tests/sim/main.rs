@@ -119,6 +119,7 @@ fn assert_that_everything_happened(tally: &Tally) {
         "a silence broken",
         "a silent request that was asked for an answer",
         "a value refused early",
+        "an upload",
         "a run whose silent requests all arrived",
     ];
     let kinds = [&commands[..], &texts, &others, &events, &of_servers].concat();

@@ -281,6 +281,7 @@ fn draw_limits(random: &mut Random) -> Limits {
         window_us_max: 100,
         cut_through_bytes_min: usize::MAX,
         drain_us_max: random.pick(&[1_000_000, u64::MAX]),
+        upload_bytes_min: random.pick(&[1, 60, 200, 2_000, 50_000, 2 << 20]),
     }
 }
 

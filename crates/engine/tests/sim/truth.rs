@@ -40,6 +40,8 @@ pub(crate) enum Form {
     Exact(Vec<u8>),
     /// Made by the proxy, beginning like this.
     Prefix(&'static [u8]),
+    /// Made by the proxy, beginning like this, unless a server failed before the proxy saw what is wrong.
+    Blunder(&'static [u8]),
     /// Made by Redis servers: the command's name and its keys.
     Resp(&'static str, Vec<Vec<u8>>),
     /// Made by memcached servers.
@@ -53,7 +55,7 @@ impl Form {
     fn shown(&self) -> String {
         match self {
             Form::Exact(bytes) => shown(bytes),
-            Form::Prefix(bytes) => shown(bytes),
+            Form::Prefix(bytes) | Form::Blunder(bytes) => shown(bytes),
             Form::Resp(name, keys) => format!("{name} of {} keys", keys.len()),
             Form::Memcached(ask) => shown(&ask.bytes),
             Form::Batch(asks) => {
@@ -219,10 +221,18 @@ impl Truth {
             _ if self.may_shed() && is_shed(reply) => Ok("shed".into()),
             Form::Exact(bytes) => own(bytes == reply),
             Form::Prefix(bytes) => own(reply.starts_with(bytes)),
+            Form::Blunder(bytes) => own(reply.starts_with(bytes) || self.is_fault(reply)),
             Form::Resp(name, keys) => self.resp(token, name, keys, reply),
             Form::Memcached(ask) => self.memcached(ask, reply),
             Form::Batch(_) => Err("a batch has more than one reply".into()),
         }
+    }
+
+    /// Whether a server may have failed, or refused, a request that flowed to it.
+    fn is_fault(&self, reply: &[u8]) -> bool {
+        let text = own_words(self.scenario.pool.protocol, reply);
+        let is_explained = text.is_some_and(|text| self.is_explained(&text, &[]));
+        self.scenario.limits.upload_bytes_min < 100 && (is_explained || self.strays.contains(reply))
     }
 
     pub(crate) fn may_shed(&self) -> bool {

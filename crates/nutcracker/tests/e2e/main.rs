@@ -37,3 +37,4 @@ mod scale;
 mod split;
 mod starts;
 mod tutorials;
+mod uploads;

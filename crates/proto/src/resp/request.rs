@@ -37,6 +37,8 @@ pub struct RequestScanner {
     missing: u32,
     number: Number,
     stage: Stage,
+    /// Bytes of the request that were forgotten.
+    forgotten: u32,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -101,6 +103,32 @@ impl RequestScanner {
             Stage::Payload => self.payload_end().unwrap_or(u32::MAX) as usize,
             _ => self.at as usize,
         }
+    }
+
+    /// Arguments of an array that are not found yet, the one under way included; 0 while their number is not known.
+    pub fn missing(&self) -> usize {
+        self.missing as usize
+    }
+
+    /// Forgets the beginning of an array of which [`Scan::Incomplete`] was said, at most its first `at_most` bytes, and
+    /// returns how many: the bytes of the next call begin so many later, and what it returns is relative to them. Of the
+    /// bytes of the call before all but an unfinished line end may be forgotten, once the number of arguments is known.
+    ///
+    /// The span of an argument whose beginning was forgotten is that of the rest.
+    pub fn forget(&mut self, at_most: usize) -> usize {
+        let settled = match self.stage {
+            Stage::First | Stage::Inline | Stage::Count => 0,
+            Stage::Mark | Stage::Length => self.at,
+            Stage::Payload => self.payload_end().unwrap_or(u32::MAX).saturating_sub(2),
+        };
+        let forgotten = u32::try_from(at_most).unwrap_or(u32::MAX).min(settled);
+        if self.stage == Stage::Payload {
+            let of_payload = forgotten.saturating_sub(self.at);
+            self.number.value = self.number.value.saturating_sub(u64::from(of_payload));
+        }
+        self.at = self.at.saturating_sub(forgotten);
+        self.forgotten = self.forgotten.saturating_add(forgotten);
+        forgotten as usize
     }
 
     fn array(&mut self, bytes: &[u8], args: &mut Vec<Span>) -> Result<usize, Halt> {
@@ -197,11 +225,13 @@ impl RequestScanner {
         Ok(span)
     }
 
-    /// Offset behind the line end of the payload that begins at `at`; `None` beyond 32 bits.
+    /// Offset behind the line end of the payload that begins at `at`; `None` when the request, with what was forgotten of
+    /// it, is beyond 32 bits.
     #[inline]
     fn payload_end(&self) -> Option<u32> {
         let end = u64::from(self.at).saturating_add(self.number.value).saturating_add(2);
-        if end > MESSAGE_BYTES_MAX { None } else { u32::try_from(end).ok() }
+        let room = MESSAGE_BYTES_MAX.saturating_sub(u64::from(self.forgotten));
+        if end > room { None } else { u32::try_from(end).ok() }
     }
 
     /// The digits of a header and its line end; `at` moves behind it.

@@ -13,6 +13,7 @@ mod pressure;
 mod probing;
 mod reload;
 mod timeouts;
+mod uploads;
 
 use std::time::Duration;
 

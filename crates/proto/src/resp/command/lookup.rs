@@ -90,6 +90,20 @@ impl Folded {
 /// What Redis would refuse before it runs the command.
 #[inline]
 pub fn resolve(bytes: &[u8], args: &[Span]) -> Result<&'static Command, Rejection> {
+    resolve_unfinished(bytes, args, args.len())
+}
+
+/// The same for a request that will have `argc` arguments, of which `args` are the first. The row of a container is found
+/// while the subcommand is still to come.
+///
+/// # Errors
+/// As for [`resolve`].
+#[inline]
+pub fn resolve_unfinished(
+    bytes: &[u8],
+    args: &[Span],
+    argc: usize,
+) -> Result<&'static Command, Rejection> {
     let Some(word) = args.first() else { return Err(Rejection::UnknownCommand) };
     let Some(mut command) = find(word.of(bytes)) else { return Err(Rejection::UnknownCommand) };
     if command.subcommands > 0
@@ -100,7 +114,7 @@ pub fn resolve(bytes: &[u8], args: &[Span]) -> Result<&'static Command, Rejectio
             None => return Err(Rejection::UnknownSubcommand(command)),
         }
     }
-    if command.accepts(args.len()) { Ok(command) } else { Err(Rejection::WrongArity(command)) }
+    if command.accepts(argc) { Ok(command) } else { Err(Rejection::WrongArity(command)) }
 }
 
 /// The row of a command word in any case; never that of a subcommand.
