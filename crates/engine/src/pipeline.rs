@@ -205,6 +205,7 @@ impl Engine {
     }
 
     /// The oldest request of `c`, which is `r`, gets no reply: its client ended it.
+    #[cold]
     pub(crate) fn withdraw(&mut self, c: u32, r: u32) {
         let next = self.requests.remove(r as usize).next;
         self.clients[c as usize].pop_head(next, 0);
@@ -212,6 +213,7 @@ impl Engine {
     }
 
     /// As [`Engine::release`], but `c` stays.
+    #[inline]
     fn release_ready(&mut self, c: u32) {
         let client = &mut self.clients[c as usize];
         while client.head != NONE {

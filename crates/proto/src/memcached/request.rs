@@ -98,8 +98,6 @@ pub struct RequestScanner {
     has_control: bool,
     /// The line is whole; the value is not.
     pending: Option<Request>,
-    /// Bytes of the request that were forgotten.
-    forgotten: u32,
 }
 
 impl Default for RequestScanner {
@@ -112,15 +110,7 @@ impl RequestScanner {
     /// A scanner at a request's first byte, which refuses values of more than `item_bytes_max`
     /// bytes. [`u32::MAX`] is no limit.
     pub const fn new(item_bytes_max: u32) -> Self {
-        Self {
-            at: 0,
-            word: None,
-            longest: 0,
-            item_bytes_max,
-            has_control: false,
-            pending: None,
-            forgotten: 0,
-        }
+        Self { at: 0, word: None, longest: 0, item_bytes_max, has_control: false, pending: None }
     }
 
     /// Scans on. `bytes` begins at the request's first byte and is never shorter than in the call
@@ -130,7 +120,7 @@ impl RequestScanner {
     #[inline]
     pub fn scan(&mut self, bytes: &[u8], args: &mut Vec<Span>) -> Scan {
         if let Some(request) = self.pending {
-            return value(bytes, request, self.forgotten);
+            return value(bytes, request);
         }
         match bytes.first() {
             None => return Scan::Incomplete,
@@ -148,7 +138,7 @@ impl RequestScanner {
     /// for growing a buffer step by step; the peer only announced it, so never allocate it at once.
     pub fn bytes_wanted(&self) -> usize {
         match self.pending {
-            Some(request) => value_end(request, self.forgotten).saturating_add(2),
+            Some(request) => value_end(request).saturating_add(2),
             None => self.at as usize,
         }
     }
@@ -159,13 +149,14 @@ impl RequestScanner {
     }
 
     /// Forgets the beginning of a request of which [`Scan::Incomplete`] was said, at most its first `at_most` bytes, and
-    /// returns how many: the bytes of the next call begin so many later, and offsets it returns are relative to them. Nothing
+    /// returns how many: the bytes of the next call begin so many later, and what it returns is about them. Nothing
     /// is forgotten while [`RequestScanner::pending`] is `None`; after that all of the line and of the value may be.
     pub fn forget(&mut self, at_most: usize) -> usize {
-        let Some(request) = self.pending else { return 0 };
-        let settled = value_end(request, self.forgotten);
-        let forgotten = at_most.min(settled);
-        self.forgotten = self.forgotten.saturating_add(offset32(forgotten));
+        let Some(request) = &mut self.pending else { return 0 };
+        let forgotten = at_most.min(value_end(*request));
+        let of_line = offset32(forgotten).min(request.line);
+        request.line = request.line.saturating_sub(of_line);
+        request.data = request.data.saturating_sub(offset32(forgotten).saturating_sub(of_line));
         forgotten
     }
 
@@ -275,7 +266,7 @@ impl RequestScanner {
             Verdict::Line(request) => Scan::Complete { len: self.at as usize, request },
             Verdict::Value(request) => {
                 self.pending = Some(request);
-                value(bytes, request, self.forgotten)
+                value(bytes, request)
             }
             Verdict::Refused { refusal, swallow, is_silent } => {
                 Scan::Refused { len: self.at as usize, swallow, refusal, is_silent }
@@ -314,17 +305,16 @@ fn plain_len(bytes: &[u8]) -> usize {
     len.saturating_add(tail.unwrap_or(rest.len()))
 }
 
-/// Offset behind the value of a request of which `forgotten` bytes are not at hand any more.
+/// Offset behind the value of a request.
 #[inline]
-fn value_end(request: Request, forgotten: u32) -> usize {
-    let end = (request.line as usize).saturating_add(request.data as usize);
-    end.saturating_sub(forgotten as usize)
+fn value_end(request: Request) -> usize {
+    (request.line as usize).saturating_add(request.data as usize)
 }
 
 /// Skips a value; what follows it must be CR LF.
 #[inline]
-fn value(bytes: &[u8], request: Request, forgotten: u32) -> Scan {
-    let end = value_end(request, forgotten);
+fn value(bytes: &[u8], request: Request) -> Scan {
+    let end = value_end(request);
     match bytes.get(end..) {
         Some([b'\r', b'\n', ..]) => Scan::Complete { len: end.saturating_add(2), request },
         None | Some([] | [b'\r']) => Scan::Incomplete,

@@ -89,7 +89,11 @@ impl RequestScanner {
             Stage::Inline => return self.line(bytes),
             Stage::Count | Stage::Mark | Stage::Length | Stage::Payload => {}
         }
-        match self.array(bytes, args) {
+        let found = self.array(bytes, args);
+        if self.forgotten > 0 && self.is_too_long() {
+            return Scan::Malformed(Malformed::at(self.at as usize, Reason::RequestTooLong));
+        }
+        match found {
             Ok(len) => Scan::Complete(len),
             Err(Halt::Incomplete) => Scan::Incomplete,
             Err(Halt::Malformed(malformed)) => Scan::Malformed(malformed),
@@ -129,6 +133,13 @@ impl RequestScanner {
         self.at = self.at.saturating_sub(forgotten);
         self.forgotten = self.forgotten.saturating_add(forgotten);
         forgotten as usize
+    }
+
+    /// Whether the request is beyond 32 bits with what was forgotten of it.
+    #[cold]
+    fn is_too_long(&self) -> bool {
+        let known = u64::try_from(self.bytes_wanted()).unwrap_or(u64::MAX);
+        known.saturating_add(u64::from(self.forgotten)) > MESSAGE_BYTES_MAX
     }
 
     fn array(&mut self, bytes: &[u8], args: &mut Vec<Span>) -> Result<usize, Halt> {
@@ -225,13 +236,11 @@ impl RequestScanner {
         Ok(span)
     }
 
-    /// Offset behind the line end of the payload that begins at `at`; `None` when the request, with what was forgotten of
-    /// it, is beyond 32 bits.
+    /// Offset behind the line end of the payload that begins at `at`; `None` beyond 32 bits.
     #[inline]
     fn payload_end(&self) -> Option<u32> {
         let end = u64::from(self.at).saturating_add(self.number.value).saturating_add(2);
-        let room = MESSAGE_BYTES_MAX.saturating_sub(u64::from(self.forgotten));
-        if end > room { None } else { u32::try_from(end).ok() }
+        if end > MESSAGE_BYTES_MAX { None } else { u32::try_from(end).ok() }
     }
 
     /// The digits of a header and its line end; `at` moves behind it.
@@ -341,6 +350,23 @@ mod tests {
         assert!(scanner.payload_of(6, 4).is_ok());
         scanner.at = u32::MAX - 12;
         assert!(scanner.payload_of(7, 4).is_err());
+    }
+
+    #[test]
+    fn a_request_beyond_32_bits_is_refused_although_its_beginning_was_forgotten() {
+        let mut scanner = RequestScanner::default();
+        let head = b"*20\r\n$3\r\nSET\r\n$536870912\r\n";
+        assert_eq!(scanner.scan(head, &mut Vec::new()), Scan::Incomplete);
+        assert_eq!(scanner.forget(usize::MAX), head.len() + 536_870_912);
+        let next = b"\r\n$536870912\r\n";
+        for _ in 1..7 {
+            assert_eq!(scanner.scan(next, &mut Vec::new()), Scan::Incomplete);
+            assert_eq!(scanner.forget(usize::MAX), next.len() + 536_870_912);
+        }
+        assert_eq!(
+            scanner.scan(next, &mut Vec::new()),
+            malformed(next.len(), Reason::RequestTooLong)
+        );
     }
 
     #[test]

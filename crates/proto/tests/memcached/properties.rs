@@ -143,8 +143,13 @@ proptest! {
         bytes.extend_from_slice(b"get a\r\n");
         let blanks = bytes.iter().take_while(|byte| **byte == b' ').count();
         let bytes = &bytes[blanks..];
-        let whole = RequestScanner::new(200).scan(bytes, &mut Vec::new());
-        prop_assert_eq!(scan_forgetting(bytes, &cuts), whole);
+        match (scan_forgetting(bytes, &cuts), RequestScanner::new(200).scan(bytes, &mut Vec::new())) {
+            // What it asks for was told by the first part of it.
+            (Scan::Complete { len, .. }, Scan::Complete { len: whole, .. }) => {
+                prop_assert_eq!(len, whole);
+            }
+            (scan, whole) => prop_assert_eq!(scan, whole),
+        }
     }
 
     #[test]
