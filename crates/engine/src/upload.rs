@@ -13,7 +13,7 @@
 
 use proto::Span;
 use proto::resp::Malformed;
-use proto::resp::command::{self, Flags, Policy};
+use proto::resp::command;
 use proto::{memcached, resp};
 
 use crate::client::{Ending, Reading};
@@ -278,8 +278,7 @@ impl Engine {
 }
 
 impl Partial {
-    /// What it is, if it may flow: one key decides where it goes, it changes data (so that no server can be spared it), and
-    /// its client wants the reply.
+    /// What it is, if it may flow: one key decides where it goes, and its client wants the reply.
     fn announced(&self) -> Option<Announced> {
         if !self.is_gathered() {
             return None;
@@ -300,11 +299,7 @@ fn announced_resp(
         return None;
     }
     let argc = args.len() + scanner.missing();
-    let command = command::resolve_unfinished(bytes, args, argc).ok()?;
-    let may_flow = command.policy == Policy::SingleShard
-        && command.is_single_key()
-        && command.flags.has(Flags::WRITE);
-    let key = command.first_key(bytes, args).filter(|_| may_flow)?;
+    let key = command::key_of_unfinished(bytes, args, argc)?;
     Some(Announced { key, asked: Asked::RESP, decoded: None })
 }
 
