@@ -4,6 +4,13 @@
 //! servers' round trip, opens when many clients are active and another request is due within it. And a client's replies
 //! are *held* while more of its pipeline is about to be answered, for as long as every turn brings something.
 
+mod trial;
+
+use trial::{Totals, Trial};
+
+use std::collections::VecDeque;
+use std::num::NonZero;
+
 use crate::{Engine, Now};
 
 /// Clients that must have been active within [`BUCKET_US`] for the window to open. Fewer, and the wait would only add
@@ -32,13 +39,25 @@ pub(crate) struct Pace {
     /// half of the round trip without.
     round_trip_8: u64,
     /// Something was received since the last turn.
-    pub(crate) is_busy: bool,
-    /// Clients whose replies are held, and since when.
-    held: Vec<u32>,
-    held_since: u64,
+    is_busy: bool,
+    /// When.
+    now_us: u64,
+    /// Until when the last window was to last.
+    gathered_at: u64,
+    /// Clients whose replies were held, and since when; the oldest first. Some have been flushed meanwhile.
+    held: VecDeque<(u32, u64)>,
+    totals: Totals,
+    trial: Trial,
 }
 
 impl Pace {
+    /// Something was received.
+    #[inline]
+    pub(crate) fn note_arrival(&mut self, now: Now) {
+        self.is_busy = true;
+        self.now_us = now.mono_us;
+    }
+
     /// Counts a read from a client that was last active in bucket `last`; returns the bucket to remember.
     pub(crate) fn note_client(&mut self, last: u32, now: Now) -> u32 {
         self.roll(now.mono_us / BUCKET_US);
@@ -51,11 +70,14 @@ impl Pace {
 
     pub(crate) fn note_request(&mut self) {
         self.requests += 1;
+        self.totals.requests += 1;
     }
 
     /// A reply came for a request queued at `queued_at`.
     pub(crate) fn note_round_trip(&mut self, queued_at: u64, now: Now) {
         let sample = now.mono_us - queued_at;
+        self.totals.replies += 1;
+        self.totals.round_trips_us += sample;
         self.round_trip_8 = self.round_trip_8 - (self.round_trip_8 >> SMOOTHING) + sample;
     }
 
@@ -69,6 +91,11 @@ impl Pace {
         self.clients = 0;
         self.requests = 0;
         self.bucket = bucket;
+        if is_next {
+            self.trial.advance(bucket, &self.totals);
+        } else {
+            self.trial.restart(bucket);
+        }
     }
 
     /// How long to wait for more work in this turn, at most `max_us`; 0 at low load.
@@ -78,7 +105,19 @@ impl Pace {
         let requests = u64::from(self.requests.max(self.requests_before));
         let window_us = ((self.round_trip_8 >> SMOOTHING) / 3).min(max_us);
         let expected = requests * window_us / BUCKET_US;
-        if clients >= ACTIVE_CLIENTS_MIN && expected >= 1 { window_us } else { 0 }
+        self.totals.turns += 1;
+        let gathered_at = std::mem::replace(&mut self.gathered_at, now.mono_us);
+        if clients < ACTIVE_CLIENTS_MIN || expected < 1 {
+            return 0;
+        }
+        // The time that the last turn took has gathered as well as any wait.
+        let window_us = match self.trial.waits() {
+            true => window_us,
+            false => window_us.saturating_sub(now.mono_us.saturating_sub(gathered_at)),
+        };
+        self.gathered_at += window_us;
+        self.totals.windows_us += window_us;
+        window_us
     }
 }
 
@@ -95,40 +134,42 @@ impl Engine {
     pub(crate) fn hold(&mut self, c: u32) -> bool {
         let client = &mut self.clients[c as usize];
         if !client.awaits_more() || client.output.len() >= HOLD_BYTES_MAX {
+            client.held_since = None;
             return false;
         }
-        if !client.held {
-            client.held = true;
-            self.pace.held.push(c);
+        if client.held_since.is_none() {
+            let since = self.pace.now_us;
+            client.held_since = Some(stamp(since));
+            self.pace.held.push_back((c, since));
         }
         true
     }
 
-    /// Lets held replies go when a turn brought nothing, or after a while.
+    /// Lets replies go that were held for long enough, and all of them when a turn brought nothing.
     pub(crate) fn release_held(&mut self, now: Now) {
         let was_busy = std::mem::take(&mut self.pace.is_busy);
-        if self.pace.held.is_empty() {
-            self.pace.held_since = now.mono_us;
-            return;
-        }
-        if was_busy && now.mono_us < self.pace.held_since + HOLD_US_MAX {
-            return;
-        }
-        let mut held = std::mem::take(&mut self.pace.held);
-        for c in held.drain(..) {
-            if let Some(client) = self.clients.get_mut(c as usize) {
-                client.held = false;
+        while let Some(&(c, since)) = self.pace.held.front() {
+            if was_busy && now.mono_us < since + HOLD_US_MAX {
+                return;
+            }
+            self.pace.held.pop_front();
+            let held = self.clients.get_mut(c as usize);
+            if let Some(client) = held.filter(|client| client.held_since == Some(stamp(since))) {
+                client.held_since = None;
                 self.flush_client(c);
             }
         }
-        self.pace.held = held;
-        self.pace.held_since = now.mono_us;
     }
 
     /// Whether replies are held, so that the next turn must not be waited for.
     pub(crate) fn is_holding(&self) -> bool {
         !self.pace.held.is_empty()
     }
+}
+
+/// A moment in few bytes, to be told from others of the same minute.
+fn stamp(mono_us: u64) -> NonZero<u32> {
+    NonZero::new(mono_us as u32).unwrap_or(NonZero::<u32>::MIN)
 }
 
 #[cfg(test)]
