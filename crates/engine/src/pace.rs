@@ -1,8 +1,9 @@
 //! When to wait for more work: one read, one server write and one server read then serve many clients.
 //!
-//! Two delays, both only while there is plenty to do. A *window* after the first readiness of a turn, scaled to the
-//! servers' round trip, opens when many clients are active and another request is due within it. And a client's replies
-//! are *held* while more of its pipeline is about to be answered, for as long as every turn brings something.
+//! Two delays, both only while there is plenty to do. A *window*, scaled to the servers' round trip, keeps turns that much
+//! apart when many clients are active and another request is due within it; where waiting turns out to pay, it follows
+//! the first readiness of every turn. And a client's replies are *held* while more of its pipeline is about to be
+//! answered, for as long as every turn brings something.
 
 mod trial;
 
@@ -42,7 +43,7 @@ pub(crate) struct Pace {
     is_busy: bool,
     /// When.
     now_us: u64,
-    /// Until when the last window was to last.
+    /// When the last turn had gathered what it was to serve.
     gathered_at: u64,
     /// Clients whose replies were held, and since when; the oldest first. Some have been flushed meanwhile.
     held: VecDeque<(u32, u64)>,
@@ -100,24 +101,27 @@ impl Pace {
 
     /// How long to wait for more work in this turn, at most `max_us`; 0 at low load.
     fn window(&mut self, max_us: u64, now: Now) -> u64 {
+        let window_us = self.window_under_load(max_us, now);
+        // The time since the last turn gathered has gathered, too. Waiting on top of that has to pay.
+        let passed_us = match self.trial.waits() {
+            true => 0,
+            false => now.mono_us.saturating_sub(self.gathered_at),
+        };
+        let window_us = window_us.saturating_sub(passed_us);
+        self.gathered_at = now.mono_us + window_us;
+        self.totals.turns += 1;
+        self.totals.windows_us += window_us;
+        window_us
+    }
+
+    /// Half of the round trip without a window, at most `max_us`; 0 unless another request is likely to come meanwhile.
+    fn window_under_load(&mut self, max_us: u64, now: Now) -> u64 {
         self.roll(now.mono_us / BUCKET_US);
         let clients = self.clients.max(self.clients_before);
         let requests = u64::from(self.requests.max(self.requests_before));
         let window_us = ((self.round_trip_8 >> SMOOTHING) / 3).min(max_us);
         let expected = requests * window_us / BUCKET_US;
-        self.totals.turns += 1;
-        let gathered_at = std::mem::replace(&mut self.gathered_at, now.mono_us);
-        if clients < ACTIVE_CLIENTS_MIN || expected < 1 {
-            return 0;
-        }
-        // The time that the last turn took has gathered as well as any wait.
-        let window_us = match self.trial.waits() {
-            true => window_us,
-            false => window_us.saturating_sub(now.mono_us.saturating_sub(gathered_at)),
-        };
-        self.gathered_at += window_us;
-        self.totals.windows_us += window_us;
-        window_us
+        if clients >= ACTIVE_CLIENTS_MIN && expected >= 1 { window_us } else { 0 }
     }
 }
 
@@ -194,35 +198,49 @@ mod tests {
     }
 
     #[test]
+    fn what_the_last_turn_took_counts_unless_waiting_pays() {
+        let mut pace = pace(50, 200, 240);
+        let begin = 10 * BUCKET_US;
+        let whole = pace.window_under_load(100, at(begin));
+        assert_eq!(pace.window(100, at(begin)), 0, "the worker has been away for long");
+        assert_eq!(pace.window(100, at(begin + 30)), whole - 30);
+        assert_eq!(pace.window(100, at(begin + whole)), whole);
+        assert_eq!(pace.window(100, at(begin + 3 * whole)), 0);
+        pace.trial = Trial::waiting();
+        assert_eq!(pace.window(100, at(begin + 5 * whole)), whole);
+    }
+
+    #[test]
     fn the_window_is_bounded() {
-        let window = |round_trip| pace(50, 200, round_trip).window(100, at(10 * BUCKET_US));
+        let window =
+            |round_trip| pace(50, 200, round_trip).window_under_load(100, at(10 * BUCKET_US));
         assert!((12..=14).contains(&window(42)));
         assert_eq!(window(4000), 100);
     }
 
     #[test]
     fn few_clients_open_no_window_however_many_requests_they_pipeline() {
-        assert_eq!(pace(11, 10_000, 100).window(100, at(10 * BUCKET_US)), 0);
+        assert_eq!(pace(11, 10_000, 100).window_under_load(100, at(10 * BUCKET_US)), 0);
     }
 
     #[test]
     fn no_window_when_nothing_more_is_expected_within_it() {
-        assert_eq!(pace(12, 12, 40).window(100, at(10 * BUCKET_US)), 0);
-        assert_ne!(pace(80, 80, 42).window(100, at(10 * BUCKET_US)), 0);
+        assert_eq!(pace(12, 12, 40).window_under_load(100, at(10 * BUCKET_US)), 0);
+        assert_ne!(pace(80, 80, 42).window_under_load(100, at(10 * BUCKET_US)), 0);
     }
 
     #[test]
     fn activity_is_forgotten_after_a_quiet_bucket() {
-        assert_eq!(pace(50, 200, 40).window(100, at(12 * BUCKET_US)), 0);
+        assert_eq!(pace(50, 200, 40).window_under_load(100, at(12 * BUCKET_US)), 0);
     }
 
     #[test]
     fn the_window_settles_at_half_the_round_trip_that_it_is_a_part_of() {
         let mut pace = pace(50, 200, 60);
         for _ in 0..100 {
-            let window = pace.window(100, at(10 * BUCKET_US));
+            let window = pace.window_under_load(100, at(10 * BUCKET_US));
             (0..50).for_each(|_| pace.note_round_trip(0, at(60 + window)));
         }
-        assert!((26..=30).contains(&pace.window(100, at(10 * BUCKET_US))));
+        assert!((26..=30).contains(&pace.window_under_load(100, at(10 * BUCKET_US))));
     }
 }

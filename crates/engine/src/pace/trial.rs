@@ -32,8 +32,8 @@ pub(super) struct Totals {
     pub(super) replies: u64,
     /// Time from queueing a request to its reply, summed over the replies, µs.
     pub(super) round_trips_us: u64,
+    /// Turns that began with readiness, and the time in their windows, µs.
     pub(super) turns: u64,
-    /// Spent in windows, µs.
     pub(super) windows_us: u64,
 }
 
@@ -49,8 +49,9 @@ impl Sample {
     fn between(begin: &Totals, end: &Totals) -> Sample {
         let mean = |sum: u64, count: u64| sum / count.max(1);
         // A request waits for the rest of a window before it is queued; counting all of it errs on the side of latency.
-        let latency_us = mean(end.round_trips_us - begin.round_trips_us, end.replies - begin.replies)
-            + mean(end.windows_us - begin.windows_us, end.turns - begin.turns);
+        let latency_us =
+            mean(end.round_trips_us - begin.round_trips_us, end.replies - begin.replies)
+                + mean(end.windows_us - begin.windows_us, end.turns - begin.turns);
         Sample { requests: end.requests - begin.requests, latency_us }
     }
 }
@@ -128,7 +129,8 @@ impl Trial {
             gain if gain.abs() >= RATE_GAIN_MIN => gain > 0,
             _ => self.latency_gain > 0,
         };
-        self.period = if pays == self.waits { (self.period * 2).min(PERIOD_MAX) } else { PERIOD_MIN };
+        self.period =
+            if pays == self.waits { (self.period * 2).min(PERIOD_MAX) } else { PERIOD_MIN };
         self.waits = pays;
     }
 }
@@ -141,4 +143,110 @@ fn gain(from: u64, to: u64) -> i64 {
 
 fn smooth(mean: &mut i64, sample: i64) {
     *mean += (sample - *mean) / WEIGHT;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    impl Trial {
+        /// One that was decided in favour of waiting.
+        pub(crate) fn waiting() -> Trial {
+            Trial { waits: true, ..Trial::default() }
+        }
+    }
+
+    /// What waiting does to a worker.
+    struct Effect {
+        requests: u64,
+        latency_us: u64,
+    }
+
+    /// Runs for so many buckets; returns in how many of them it waited.
+    fn run(trial: &mut Trial, from: u64, buckets: u64, waiting: &Effect, not: &Effect) -> u64 {
+        let mut totals = Totals::default();
+        trial.restart(from);
+        let mut waited = 0;
+        for bucket in from + 1..=from + buckets {
+            let effect = if trial.waits() { waiting } else { not };
+            waited += u64::from(trial.waits());
+            totals.requests += effect.requests;
+            totals.replies += effect.requests;
+            totals.round_trips_us += effect.requests * effect.latency_us;
+            totals.turns += 10;
+            trial.advance(bucket, &totals);
+        }
+        waited
+    }
+
+    #[test]
+    fn waiting_that_brings_throughput_is_kept() {
+        let mut trial = Trial::default();
+        let (with, without) =
+            (Effect { requests: 40, latency_us: 900 }, Effect { requests: 30, latency_us: 300 });
+        run(&mut trial, 0, 200, &with, &without);
+        assert!(trial.waits);
+        let waited = run(&mut trial, 200, 10_000, &with, &without);
+        assert!(waited > 9_700, "{waited}");
+    }
+
+    #[test]
+    fn waiting_that_costs_throughput_ends_within_a_few_trials() {
+        let mut trial = Trial::waiting();
+        let (with, without) =
+            (Effect { requests: 70, latency_us: 300 }, Effect { requests: 100, latency_us: 900 });
+        run(&mut trial, 0, 4 * PERIOD_MIN, &with, &without);
+        assert!(!trial.waits);
+    }
+
+    #[test]
+    fn where_throughput_stays_latency_decides() {
+        for (with_us, kept) in [(250, true), (350, false)] {
+            let mut trial = Trial::default();
+            let (with, without) = (
+                Effect { requests: 40, latency_us: with_us },
+                Effect { requests: 40, latency_us: 300 },
+            );
+            run(&mut trial, 0, 2_000, &with, &without);
+            assert_eq!(trial.waits, kept, "{with_us}");
+        }
+    }
+
+    #[test]
+    fn the_time_in_windows_is_part_of_the_latency() {
+        let begin = Totals::default();
+        let end =
+            Totals { requests: 9, replies: 8, round_trips_us: 800, turns: 10, windows_us: 500 };
+        assert_eq!(Sample::between(&begin, &end).latency_us, 150);
+    }
+
+    #[test]
+    fn a_decision_that_holds_is_questioned_ever_more_rarely() {
+        let mut trial = Trial::default();
+        let (with, without) =
+            (Effect { requests: 40, latency_us: 500 }, Effect { requests: 40, latency_us: 300 });
+        let waited = run(&mut trial, 0, 20_000, &with, &without);
+        assert_eq!(trial.period, PERIOD_MAX);
+        assert!((100..400).contains(&waited), "{waited}");
+    }
+
+    #[test]
+    fn few_requests_decide_nothing() {
+        let mut trial = Trial::default();
+        let (with, without) =
+            (Effect { requests: 7, latency_us: 10 }, Effect { requests: 1, latency_us: 300 });
+        run(&mut trial, 0, 1_000, &with, &without);
+        assert!(!trial.waits);
+    }
+
+    #[test]
+    fn a_pause_ends_a_trial_without_a_decision() {
+        let mut trial = Trial::default();
+        let (with, without) =
+            (Effect { requests: 40, latency_us: 10 }, Effect { requests: 20, latency_us: 300 });
+        run(&mut trial, 0, PERIOD_MIN - 1, &with, &without);
+        assert!(trial.waits(), "a trial is under way");
+        trial.restart(10_000);
+        assert!(!trial.waits());
+    }
 }
