@@ -16,6 +16,7 @@ pub(crate) fn all(cases: &[Case], samples: &Samples) -> Vec<Plot> {
     [throughput(cases, samples), cpu(cases, samples), latency(cases, samples)]
         .into_iter()
         .chain([memory(cases, samples), workers(cases, samples)])
+        .chain([clients(cases, samples), keys(cases, samples), servers(cases, samples)])
         .flatten()
         .collect()
 }
@@ -150,6 +151,65 @@ fn workers(cases: &[Case], samples: &Samples) -> Option<Plot> {
             y_title: "requests per second",
             steps: subjects.iter().map(|subject| subject.workers().to_string()).collect(),
             series: cases.iter().map(|case| of(case)).collect(),
+            scale: Scale::Linear,
+        },
+    )
+}
+
+/// The cases of these names, those that were measured.
+fn named<'a>(cases: &'a [Case], samples: &'a Samples, names: &[&'static str]) -> Vec<&'a Case> {
+    let of = |name: &'static str| chosen(cases, samples, move |case| case.name == name);
+    names.iter().copied().flat_map(of).collect()
+}
+
+fn clients(cases: &[Case], samples: &Samples) -> Option<Plot> {
+    let names = ["get-32-c1-p1", "get-32-c50-p1", "get-32-c500-p1", "get-32-c5000-p1"];
+    let cases = named(cases, samples, &names);
+    lines(
+        "clients.svg",
+        Lines {
+            title: "CPU per request over clients (GET 32 B, pipeline 1)".into(),
+            x_title: "clients",
+            y_title: "µs",
+            steps: cases.iter().map(|case| case.connections.to_string()).collect(),
+            series: series(&cases, samples, Metric::Cpu),
+            scale: Scale::Linear,
+        },
+    )
+}
+
+fn keys(cases: &[Case], samples: &Samples) -> Option<Plot> {
+    let cases = named(cases, samples, &["mget-1-s3", "mget-10-s3", "mget-100-s3", "mget-1000-s3"]);
+    let mut series = series(&cases, samples, Metric::Cpu);
+    for series in &mut series {
+        for (value, case) in series.values.iter_mut().zip(&cases) {
+            *value = value.map(|cpu| cpu / case.operation.keys() as f64);
+        }
+    }
+    lines(
+        "keys.svg",
+        Lines {
+            title: "CPU per key over keys per command (MGET, 3 servers)".into(),
+            x_title: "keys per command",
+            y_title: "µs",
+            steps: cases.iter().map(|case| case.operation.keys().to_string()).collect(),
+            series,
+            scale: Scale::Logarithmic,
+        },
+    )
+}
+
+fn servers(cases: &[Case], samples: &Samples) -> Option<Plot> {
+    let names = ["servers-1", "servers-10", "servers-100", "servers-1000"];
+    let cases = named(cases, samples, &names);
+    lines(
+        "servers.svg",
+        Lines {
+            title: "CPU per request over servers in a pool (GET 32 B, 50 connections)".into(),
+            x_title: "servers",
+            y_title: "µs",
+            steps: cases.iter().map(|case| case.entries.to_string()).collect(),
+            series: series(&cases, samples, Metric::Cpu),
             scale: Scale::Linear,
         },
     )
