@@ -10,12 +10,13 @@ const SUBJECTS: [&str; 2] = ["ours", "twemproxy 0.5"];
 const GIB: f64 = (1 << 30) as f64;
 
 /// What a core carries: cases, for people, and what one request counts for.
-const CORE: [(&str, &str, f64); 8] = [
+const CORE: [(&str, &str, f64); 9] = [
     ("get-32-c50-p1", "GET 32 B, 50 clients", 1.0),
     ("get-32-c500-p1", "GET 32 B, 500 clients", 1.0),
     ("get-32-c50-p16", "GET 32 B, 50 clients, pipeline 16", 1.0),
     ("get-32-c50-p64", "GET 32 B, 50 clients, pipeline 64", 1.0),
     ("set-4KiB-c50", "SET 4 KiB, 50 clients", 1.0),
+    ("get-64KiB-c20", "MiB in values of 64 KiB", 1.0 / 16.0),
     ("mget-100-s3", "keys of MGETs of 100", 100.0),
     ("memcached-get-c50-p1", "memcached get 32 B, 50 clients", 1.0),
     ("churn", "connections for one GET each", 1.0),

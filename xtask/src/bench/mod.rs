@@ -118,10 +118,13 @@ pub(crate) fn run(words: &[&str]) -> Result<()> {
 /// Whether a peer can be measured in a case: three servers of its own stand behind it, nobody knows where its keys are,
 /// and nothing but memory is measured of some cases.
 fn suits(case: &Case, peer: &Peer) -> bool {
-    let is_about_memory = matches!(case.course, Course::Idle | Course::SlowReaders);
+    // What fills the memory of a process that is not started afresh would tell on all later cases.
+    let is_other =
+        matches!(case.course, Course::TwoOfThree(_) | Course::Huge(_) | Course::SlowReaders);
     peer.protocol == case.dataset.protocol
-        && !matches!(case.course, Course::TwoOfThree(_) | Course::Huge(_))
-        && (!is_about_memory || peer.process.is_some())
+        && !case.tells_first_reply()
+        && !is_other
+        && (case.course != Course::Idle || peer.process.is_some())
         && (case.servers, case.entries, case.pools) == (3, 3, 1)
         && case.workers() == 1
 }
