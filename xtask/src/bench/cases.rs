@@ -151,6 +151,10 @@ pub(crate) fn all(cores: usize) -> Vec<Case> {
     cases
 }
 
+fn counted(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
 fn small_values() -> Vec<Case> {
     let mut cases = Vec::new();
     for (verb, operation) in [("get", Operation::Get), ("set", Operation::Set)] {
@@ -158,8 +162,9 @@ fn small_values() -> Vec<Case> {
             for pipeline in [1, 16, 64] {
                 let name = format!("{verb}-32-c{connections}-p{pipeline}");
                 let title = format!(
-                    "{} 32 B, {connections} connections, pipeline {pipeline}",
-                    verb.to_uppercase()
+                    "{} 32 B, {}, pipeline {pipeline}",
+                    verb.to_uppercase(),
+                    counted(connections, "connection")
                 );
                 let case = Case::redis(name, title, operation);
                 let mut case = case.connections(connections).pipeline(pipeline);
@@ -189,7 +194,7 @@ fn large_values() -> Vec<Case> {
             let title = format!("{} {size}, {connections} connections", verb.to_uppercase());
             let case = Case::redis(name, title, operation);
             let mut case = case.value(value_bytes).connections(connections);
-            if value_bytes == 64 << 10 {
+            if value_bytes == 64 << 10 && operation == Operation::Get {
                 case = case.with_floor();
             }
             cases.push(case);
@@ -304,17 +309,17 @@ fn memory() -> Vec<Case> {
 fn growth() -> Vec<Case> {
     let mut cases = Vec::new();
     for keys in [1, 1000] {
-        let title =
-            format!("MGET of {keys} {} over 3 servers", if keys == 1 { "key" } else { "keys" });
+        let title = format!("MGET of {} over 3 servers", counted(keys, "key"));
         cases.push(Case::redis(format!("mget-{keys}-s3"), title, Operation::MultiGet(keys)));
     }
     for entries in [1, 10, 100, 1000] {
-        let title = format!("GET 32 B, 50 connections, {entries} servers in the pool");
+        let title = format!("GET 32 B, 50 connections, {} in the pool", counted(entries, "server"));
         let case = Case::redis(format!("servers-{entries}"), title, Operation::Get);
         cases.push(Case { servers: entries.min(3), entries, ..case });
     }
     for pools in [1, 10, 50, 200] {
-        let title = format!("GET 32 B, 200 connections over {pools} pools of 3 servers");
+        let title =
+            format!("GET 32 B, 200 connections over {} of 3 servers", counted(pools, "pool"));
         let case = Case::redis(format!("pools-{pools}"), title, Operation::Get);
         cases.push(Case { pools, ..case.connections(200) });
     }

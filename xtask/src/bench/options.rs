@@ -14,12 +14,15 @@ use super::subject::{Build, Peer};
 /// Below this a round is too few to be published.
 pub(crate) const ROUNDS_MIN: usize = 5;
 
+/// How long a measurement takes: as long as lets a whole run end in half an hour on two cores.
+const SECONDS: f64 = 0.8;
+
 pub(crate) const USAGE: &str = "\
 usage: cargo xtask bench [OPTION]...
 
   --case NAME...      only the cases of these names; a name that no case has means all that begin like it
   --rounds N          measure everything N times; 5 if not told
-  --seconds S         for so long each time; 1 if not told
+  --seconds S         for so long each time; 0.8 if not told
   --quick             a few cases, once and shortly: to see that it works
   --fresh             begin anew instead of going on with an interrupted run
   --peer NAME=HOST:PORT[:PID]
@@ -49,7 +52,7 @@ impl Options {
         let mut options = Options {
             cases: Vec::new(),
             rounds: ROUNDS_MIN,
-            pace: Pace::of(1.0),
+            pace: Pace::of(SECONDS),
             is_quick: false,
             is_fresh: false,
             only_list: false,
@@ -82,7 +85,7 @@ impl Options {
             options.rounds = 1;
         }
         options.rounds = rounds.unwrap_or(options.rounds);
-        options.pace = Pace::of(seconds.unwrap_or(if options.is_quick { 0.2 } else { 1.0 }));
+        options.pace = Pace::of(seconds.unwrap_or(if options.is_quick { 0.2 } else { SECONDS }));
         ensure!(options.rounds > 0, "at least one round");
         ensure!(
             options.pace.span > Duration::from_millis(10),
@@ -156,7 +159,7 @@ mod tests {
     #[test]
     fn nothing_said_means_all_cases_five_times() {
         let options = Options::parse(&[]).expect("no words are fine");
-        assert_eq!((options.rounds, options.pace.span), (5, Duration::from_secs(1)));
+        assert_eq!((options.rounds, options.pace.span), (5, Duration::from_millis(800)));
         assert!(options.wants("anything", &["anything"]));
     }
 

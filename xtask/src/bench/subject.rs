@@ -90,6 +90,11 @@ pub(crate) struct Serving {
 }
 
 impl Serving {
+    /// Fails when what was started has ended by itself.
+    pub(crate) fn check(&mut self) -> Result<()> {
+        self.running.as_mut().map_or(Ok(()), Running::check)
+    }
+
     /// Ends what was started.
     pub(crate) fn stop(self) -> Result<()> {
         self.running.map_or(Ok(()), Running::stop)
