@@ -1,7 +1,7 @@
 //! Which charts are drawn of the samples.
 
 use super::cases::{Case, Course};
-use super::samples::{Metric, Samples};
+use super::samples::{Metric, Sample, Samples};
 use super::svg::{Bars, Lines, Scale, Series, number};
 
 /// A file and what it shows.
@@ -31,18 +31,26 @@ fn chosen<'a>(
     cases.iter().filter(move |case| wants(case)).filter(is_there).collect()
 }
 
-/// One series for each subject: the medians of a metric, case by case.
-fn series(cases: &[&Case], samples: &Samples, metric: Metric) -> Vec<Series> {
+/// The subjects of these cases, in the order of the cases; peers are in no list of cases, but in the samples.
+fn names(cases: &[&Case], samples: &Samples) -> Vec<String> {
+    let of_cases = cases.iter().flat_map(|case| case.subjects.iter().map(ToString::to_string));
+    let is_in = |sample: &&Sample| cases.iter().any(|case| case.name == sample.case);
+    let measured = samples.all.iter().filter(is_in).map(|sample| sample.subject.clone());
     let mut names: Vec<String> = Vec::new();
-    for name in cases.iter().flat_map(|case| case.subjects.iter().map(ToString::to_string)) {
+    for name in of_cases.chain(measured) {
         if !names.contains(&name) {
             names.push(name);
         }
     }
+    names
+}
+
+/// One series for each subject: the medians of a metric, case by case.
+fn series(cases: &[&Case], samples: &Samples, metric: Metric) -> Vec<Series> {
     let values = |name: &str| {
         cases.iter().map(|case| samples.median(&case.name, name, metric)).collect::<Vec<_>>()
     };
-    names
+    names(cases, samples)
         .into_iter()
         .map(|name| Series { values: values(&name), name })
         .filter(|series| series.values.iter().any(Option::is_some))
@@ -100,7 +108,7 @@ fn latency(cases: &[Case], samples: &Samples) -> Option<Plot> {
     let case = *chosen(cases, samples, |case| case.course == Course::HalfLoad).first()?;
     let percentiles = [("p50", Metric::P50), ("p99", Metric::P99), ("p99.9", Metric::P999)];
     let of = |name: &str| percentiles.map(|(_, metric)| samples.median(&case.name, name, metric));
-    let subjects = case.subjects.iter().map(ToString::to_string);
+    let subjects = names(&[case], samples).into_iter();
     lines(
         "latency.svg",
         Lines {

@@ -193,6 +193,15 @@ mod tests {
     }
 
     #[test]
+    fn the_document_has_a_place_for_every_part() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/performance.md");
+        let text = std::fs::read_to_string(path).expect("the document");
+        for part in [FIGURES, CAPACITY] {
+            assert!(replaced(&text, part, "").is_some(), "{part}");
+        }
+    }
+
+    #[test]
     fn results_show_medians_ratios_and_who_decided() {
         let folder = Folder::create().expect("a folder");
         let mut samples = Samples::open(&folder.path().join("s.csv"), "").expect("a file");
