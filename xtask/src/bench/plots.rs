@@ -81,7 +81,9 @@ fn throughput(cases: &[Case], samples: &Samples) -> Option<Plot> {
 fn cpu(cases: &[Case], samples: &Samples) -> Option<Plot> {
     let cases = chosen(cases, samples, |case| {
         let is_usual = case.connections == 50 || case.dataset.value_bytes > 32;
-        is_usual && matches!(case.course, Course::Saturated { .. } | Course::HalfLoad)
+        is_usual
+            && !case.tells_first_reply()
+            && matches!(case.course, Course::Saturated { .. } | Course::HalfLoad)
     });
     let all = series(&cases, samples, Metric::Cpu);
     let theirs = all.iter().find(|series| series.name == "twemproxy 0.5")?.values.clone();
