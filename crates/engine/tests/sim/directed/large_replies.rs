@@ -55,21 +55,21 @@ fn a_large_reply_goes_on_before_it_is_whole_and_costs_no_memory() {
     rig.send(client, get("a") + &get("b"));
     let server = rig.server(0);
     rig.read(server);
-    rig.send(server, "$64000000\r\n".to_owned() + &"v".repeat(1_000));
-    assert_eq!(rig.read(client).len(), 11 + 1_000);
+    rig.send(server, "$8000000\r\n".to_owned() + &"v".repeat(1_000));
+    assert_eq!(rig.read(client).len(), 10 + 1_000);
     let piece = "v".repeat(63_000);
-    for _ in 0..63_999_000 / 63_000 {
+    for _ in 0..7_999_000 / 63_000 {
         rig.send(server, &piece);
         assert_eq!(rig.read(client).len(), piece.len());
         assert_eq!(rig.worker.engine.buffered_bytes(), 0);
     }
-    rig.send(server, "v".repeat(63_999_000 % 63_000) + "\r");
+    rig.send(server, "v".repeat(7_999_000 % 63_000) + "\r");
     rig.read(client);
     assert_eq!(count(&rig, |server| &server.responses), 0);
     rig.send(server, "\n".to_owned() + &bulk("second"));
     assert_eq!(rig.read(client), "\r\n".to_owned() + &bulk("second"));
     assert_eq!(count(&rig, |server| &server.responses), 2);
-    assert_eq!(count(&rig, |server| &server.response_bytes), 11 + 64_000_002 + 12);
+    assert_eq!(count(&rig, |server| &server.response_bytes), 10 + 8_000_002 + 12);
     rig.assert_at_rest();
 }
 
@@ -141,7 +141,7 @@ fn a_server_is_read_no_faster_than_a_slow_client_takes_it_and_others_get_another
     let (slow, other) = (rig.client(), rig.client());
     rig.send(slow, get("a"));
     let server = rig.server(0);
-    let reply = bulk(&"v".repeat(100 * MIB));
+    let reply = bulk(&"v".repeat(12 * MIB));
     let rest = send_on(&mut rig, server, reply.as_bytes());
     let taken = reply.len() - rest.len();
     assert!((MIB..MIB + 4 * ROOM).contains(&taken), "{taken} bytes were taken");
@@ -173,7 +173,7 @@ fn a_connection_goes_back_to_its_lane_when_nobody_took_it() {
     let client = rig.client();
     rig.send(client, get("a"));
     let server = rig.server(0);
-    let reply = bulk(&"v".repeat(100 * MIB));
+    let reply = bulk(&"v".repeat(12 * MIB));
     assert!(flow(&mut rig, server, reply.as_bytes(), client) == reply);
     rig.send(client, get("b"));
     assert_eq!(rig.read(server), get("a") + &get("b"));
@@ -187,9 +187,9 @@ fn while_others_wait_behind_a_reply_its_server_is_read_whatever_its_client_takes
     rig.send(slow, get("a"));
     rig.send(other, get("b"));
     let server = rig.server(0);
-    let reply = bulk(&"v".repeat(20 * MIB));
+    let reply = bulk(&"v".repeat(6 * MIB));
     assert!(send_on(&mut rig, server, reply.as_bytes()).is_empty());
-    assert!(rig.worker.engine.buffered_bytes() > 19 * MIB);
+    assert!(rig.worker.engine.buffered_bytes() > 5 * MIB);
     rig.send(server, bulk("b"));
     assert_eq!(rig.read(other), bulk("b"));
     assert!(flow(&mut rig, server, b"", slow) == reply);
@@ -250,7 +250,7 @@ fn a_client_with_requests_on_a_connection_stays_there_until_they_are_answered() 
     rig.send(slow, get("a"));
     rig.send(other, get("b"));
     let server = rig.server(0);
-    let reply = bulk(&"v".repeat(20 * MIB));
+    let reply = bulk(&"v".repeat(6 * MIB));
     let rest = send_on(&mut rig, server, &reply.as_bytes()[..5 * MIB]);
     assert!(rest.is_empty());
     rig.read(server);
@@ -279,7 +279,7 @@ fn a_client_that_goes_takes_a_connection_with_it_that_only_it_needed() {
     let client = rig.client();
     rig.send(client, get("a"));
     let server = rig.server(0);
-    rig.send(server, "$64000000\r\n".to_owned() + &"v".repeat(1_000));
+    rig.send(server, "$8000000\r\n".to_owned() + &"v".repeat(1_000));
     rig.reset(client);
     rig.read(server);
     assert!(rig.is_closed(server));
@@ -295,7 +295,7 @@ fn what_a_client_that_goes_leaves_behind_is_swallowed_while_others_wait() {
     rig.send(client, get("a"));
     rig.send(other, get("b"));
     let server = rig.server(0);
-    let reply = bulk(&"v".repeat(20 * MIB));
+    let reply = bulk(&"v".repeat(6 * MIB));
     let rest = send_on(&mut rig, server, &reply.as_bytes()[..MIB]);
     assert!(rest.is_empty());
     rig.reset(client);
@@ -382,13 +382,13 @@ fn a_reply_that_goes_on_slowly_is_in_time_and_what_waits_behind_it_is_not() {
 
 #[test]
 fn above_the_memory_ceiling_a_slow_client_is_closed_and_others_are_answered() {
-    let limits = Limits { worker_memory_bytes_max: 4 * MIB, ..Limits::default() };
+    let limits = Limits { worker_memory_bytes_max: 3 * MIB, ..Limits::default() };
     let mut rig = Rig::with(pool(1), limits, ROOM);
     let (slow, other) = (rig.client(), rig.client());
     rig.send(slow, get("a"));
     rig.send(other, get("b"));
     let server = rig.server(0);
-    let reply = bulk(&"v".repeat(20 * MIB));
+    let reply = bulk(&"v".repeat(6 * MIB));
     assert!(send_on(&mut rig, server, reply.as_bytes()).is_empty());
     assert!(rig.worker.engine.buffered_bytes() < ROOM);
     rig.read(slow);

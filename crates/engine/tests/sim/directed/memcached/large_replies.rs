@@ -87,7 +87,7 @@ fn a_connection_with_a_silent_request_under_way_keeps_its_lane() {
     rig.send(client, get("a"));
     rig.send(other, set_noreply("k", "1"));
     let server = rig.server(0);
-    let reply = found("a", &"v".repeat(20 * MIB));
+    let reply = found("a", &"v".repeat(6 * MIB));
     let (first, second) = reply.split_at(MIB);
     rig.send(server, first);
     assert_eq!(rig.read(server), get("a") + &set_noreply("k", "1"));
@@ -108,7 +108,7 @@ fn a_request_that_wants_no_reply_is_asked_for_one_where_the_lane_is_lost() {
     rig.send(client, get("a"));
     rig.send(other, get("k"));
     let server = rig.server(0);
-    let reply = found("a", &"v".repeat(20 * MIB));
+    let reply = found("a", &"v".repeat(6 * MIB));
     let (first, second) = reply.split_at(MIB);
     rig.send(server, first);
     rig.read(server);
