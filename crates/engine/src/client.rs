@@ -10,6 +10,7 @@
 //! ```
 
 use core::net::SocketAddr;
+use core::num::NonZero;
 
 use crate::Engine;
 use crate::actions::{Close, Event, Owner, Slot};
@@ -56,8 +57,8 @@ pub(crate) struct Client {
     pub(crate) settling: bool,
     /// In the list of connections to flush.
     dirty: bool,
-    /// In the list of clients whose replies are held.
-    pub(crate) held: bool,
+    /// Since when its replies are held.
+    pub(crate) held_since: Option<NonZero<u32>>,
     /// When it was read last, in buckets of the pace.
     pub(crate) active: u32,
 }
@@ -117,7 +118,7 @@ impl Client {
             reading: Reading::Open,
             settling: false,
             dirty: false,
-            held: false,
+            held_since: None,
             active: 0,
         }
     }

@@ -231,7 +231,7 @@ impl Engine {
 
     /// Bytes arrived on a connection; all of them are taken.
     pub fn received(&mut self, slot: Slot, bytes: &[u8], now: Now) -> Flow {
-        self.pace.is_busy = true;
+        self.pace.note_arrival(now);
         match self.slots.owner(slot) {
             Owner::Client(c) => self.client_received(c, bytes, now),
             Owner::Link(l) => self.link_received(l, bytes, now),

@@ -311,8 +311,9 @@ impl World {
             }
         }
         let faults = &self.parts[pool].scenario.faults;
+        let was_cut = self.clients_of(worker, pool).any(|client| client.was_cut);
         // A request that flowed to a server was counted there although its client never finished it.
-        let gave_up = faults.malformed_clients > 0 || faults.drain;
+        let gave_up = was_cut || faults.malformed_clients > 0 || faults.drain;
         let vanished = faults.vanishing_clients > 0 || gave_up;
         let silences: u64 = self.clients_of(worker, pool).map(|client| client.silences).sum();
         let counted = self.counted(&self.workers[worker], pool);
