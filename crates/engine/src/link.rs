@@ -423,7 +423,8 @@ impl Engine {
     }
 
     /// What a delivered reply says of the server's health.
-    #[inline]
+    // PERF: inside of the way of every reply; large ones are few.
+    #[inline(always)]
     fn judge(&mut self, pool: u32, server: u32, reply: &[u8], now: Now) {
         let is_redis = self.pools[pool as usize].pool.protocol == Protocol::Redis;
         if is_redis && walk::is_loading(reply) {

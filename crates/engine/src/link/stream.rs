@@ -72,6 +72,8 @@ impl Engine {
         let link = &self.links[l as usize];
         let known = link.scanner.bytes_wanted().max(link.input.len());
         if known >= self.limits.cut_through_bytes_min
+            // As long as nothing has gone to the client, an error can take the place of the reply.
+            && link.scanner.bytes_passed(link.input.len()) > 0
             && let Some(request) = self.recipient(l)
         {
             self.begin_stream(l, request, now);
@@ -336,8 +338,8 @@ impl Engine {
             *late_since += paused_us;
         }
         link.heard_at = now.mono_us;
-        let pool = link.pool;
-        self.expect_by_timeout(pool, now);
+        // Nobody has looked at what is due here meanwhile.
+        self.deadline = self.deadline.min(now.mono_us);
     }
 
     /// When the server must have gone on with the reply that flows on `l`; breaks the link if that time has come.

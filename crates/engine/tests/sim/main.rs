@@ -81,6 +81,8 @@ fn assert_that_everything_happened(tally: &Tally) {
         "shed",
         "miss",
         "a reload",
+        "a reply cut off",
+        "a connection left to a long reply",
     ];
     let events = [
         "an ejection",

@@ -20,9 +20,9 @@ pub(crate) enum Parsed<T> {
 }
 
 /// What is no reply at all.
-const RESP_GARBAGE: [&[u8]; 5] =
+pub(crate) const RESP_GARBAGE: [&[u8]; 5] =
     [b"HTTP/1.1 200 OK\r\n", b"$3\r\nabcd\r\n", b":1x\r\n", b"\r\n", b"*2\r\n:1\r\n%1\r\n"];
-const MEMCACHED_GARBAGE: [&[u8]; 5] =
+pub(crate) const MEMCACHED_GARBAGE: [&[u8]; 5] =
     [b"+OK\r\n", b"VALUE a 0 1\r\nbcd\r\nEND\r\n", b"VA -1\r\n", b"\r\n", b"stored\r\n"];
 
 /// One server of a pool.
@@ -257,7 +257,8 @@ impl SimServer {
     }
 
     /// A client uses one connection to a server for as long as that lives. With another topology it may change to another
-    /// one, when all is answered that it sent before; what is answered by a timeout, or never, may arrive later.
+    /// one, when all is answered that it sent before; what is answered by a timeout, or never, may arrive later. So it
+    /// may when its connection is busy with a long reply.
     pub(crate) fn check_lane(
         &mut self,
         i: usize,
@@ -270,7 +271,10 @@ impl SimServer {
         let (before, newest) = self.lanes.insert(token.client, now).unwrap_or(now);
         let alive = |wire| !at.network.look(wire).engine_gone;
         let in_order = token.sequence >= newest || is_silent || at.truth.may_time_out();
-        let may_change = self.knows_others && in_order;
+        let may_change = (self.knows_others || at.scenario.streams()) && in_order;
+        if before != wire && may_change && !self.knows_others {
+            at.truth.note_event("a connection left to a long reply");
+        }
         if before != wire && !may_change && alive(before) && alive(wire) {
             at.truth.accuse(|| format!("{token:?} came over another connection than those before"));
         }

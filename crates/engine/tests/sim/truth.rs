@@ -7,8 +7,10 @@ use std::rc::Rc;
 use engine::topology::Protocol;
 use sharding::Sharder;
 
-use crate::memcached::Ask;
+use crate::memcached::{self, Ask};
+use crate::resp;
 use crate::scenario::Scenario;
+use crate::server::{MEMCACHED_GARBAGE, RESP_GARBAGE};
 
 /// Names one request of one client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -223,6 +225,44 @@ impl Truth {
             Form::Memcached(ask) => self.memcached(ask, reply),
             Form::Batch(_) => Err("a batch has more than one reply".into()),
         }
+    }
+
+    /// Whether a connection may end behind `begun`, the beginning of a reply of this form: it flowed while it arrived, and
+    /// its server failed, or its client took too little of it.
+    pub(crate) fn may_end_within(&self, form: &Form, begun: &[u8]) -> bool {
+        let keys: &[Vec<u8>] = match form {
+            Form::Resp(_, keys) => keys,
+            Form::Memcached(ask) => &ask.keys,
+            Form::Batch(_) => &[],
+            Form::Exact(_) | Form::Prefix(_) => return false,
+        };
+        let has_failed = self.servers_of(keys).any(|server| !self.harm[server].is_empty());
+        let is_explained = has_failed && !begun.is_empty() || self.may_shed();
+        let begins = |reply: &[u8]| reply.len() > begun.len() && reply.starts_with(begun);
+        let is_garbage = self.scenario.faults.garbage > 0
+            && RESP_GARBAGE.iter().chain(&MEMCACHED_GARBAGE).any(|reply| begins(reply));
+        let is_begun = match form {
+            Form::Resp(name, keys) => {
+                let truth = resp::keyspace::answer(&resp::keyspace::arguments(name, keys));
+                truth.is_some_and(|truth| begins(&truth))
+            }
+            Form::Memcached(ask) => self.begins_answer(ask, begun),
+            Form::Batch(asks) => {
+                let rest = memcached::wire_format::behind_replies(begun);
+                asks.iter().any(|ask| self.begins_answer(ask, rest))
+            }
+            Form::Exact(_) | Form::Prefix(_) => false,
+        };
+        self.scenario.streams() && is_explained && (is_begun || is_garbage)
+    }
+
+    /// Whether an answer of a server to `ask` may begin so.
+    fn begins_answer(&self, ask: &Ask, begun: &[u8]) -> bool {
+        let begins = |reply: &[u8]| reply.len() > begun.len() && reply.starts_with(begun);
+        let deviates = self.deviations(ask.token).iter().any(|(_, deviation)| match deviation {
+            Deviation::Error(reply) | Deviation::WrongType(reply) => begins(reply),
+        });
+        deviates || memcached::keyspace::answer(&ask.request).is_some_and(|truth| begins(&truth))
     }
 
     pub(crate) fn may_shed(&self) -> bool {

@@ -310,7 +310,8 @@ impl World {
                 *timed_out_links.entry(loss.server).or_default() += 1;
             }
         }
-        let vanished = self.parts[pool].scenario.faults.vanishing_clients > 0;
+        let was_cut = self.clients_of(worker, pool).any(|client| client.was_cut);
+        let vanished = self.parts[pool].scenario.faults.vanishing_clients > 0 || was_cut;
         let silences: u64 = self.clients_of(worker, pool).map(|client| client.silences).sum();
         let counted = self.counted(&self.workers[worker], pool);
         for (index, server) in counted.servers.iter().enumerate() {

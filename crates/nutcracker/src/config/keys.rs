@@ -235,7 +235,7 @@ pub const POOL: &[Key<Pool>] = &[
         takes: "number, at least 1",
         default: "1",
         since: Since::Twemproxy,
-        doc: "Connections to each server from each worker. One client always uses the same one, so its requests stay in order.",
+        doc: "Connections to each server from each worker. One client always uses the same one, so its requests stay in order. Up to 4 more exist while very large replies are under way.",
         set: |pool, text, _| {
             value::number_from(text, 1).map(|count| pool.server_connections = count)
         },

@@ -20,6 +20,7 @@ mod ejection;
 mod health;
 mod idle;
 mod keepalived;
+mod large_replies;
 mod lifecycle;
 mod local;
 mod memcached;

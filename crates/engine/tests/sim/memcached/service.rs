@@ -130,9 +130,10 @@ impl SimServer {
         let fixed = at.scenario.is_placement_fixed();
         let wanted: Vec<_> = ask.keys.iter().map(|key| at.truth.belongs(key, self.index)).collect();
         let is_at_home = wanted.is_empty() || wanted.contains(&true);
-        // Who was never answered must not be asked to answer.
+        // Who was never answered must not be asked to answer, save behind a long reply.
         let is_as_sent = ask.voice != Voice::Silent
             || bytes == ask.bytes
+            || at.scenario.streams()
             || self.broke_silence
             || at.scenario.pool.ejection.is_some();
         is_at_home && is_as_sent && ask.may_arrive_as(bytes, fixed.then_some(&wanted[..]))
