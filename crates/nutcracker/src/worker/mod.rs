@@ -13,6 +13,8 @@
 mod addresses;
 mod dial;
 mod fault;
+#[cfg(all(test, loom))]
+mod models;
 mod newcomers;
 mod proxy_header;
 mod publication;
@@ -194,6 +196,7 @@ impl Worker {
         let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             self.reactor.run(&mut self.core)
         }));
+        self.core.shared.end(self.core.index);
         match result {
             Ok(Ok(())) => None,
             Ok(Err(error)) => Some(format!("event loop failed: {error}")),
@@ -379,7 +382,6 @@ impl Core for WorkerCore {
     fn accepted(&mut self, listener: u32, stream: Stream, peer: Peer, at: Now) -> Verdict {
         let Some((pool, gate)) = self.attendance.door(listener) else { return Verdict::Gone };
         let gate = Arc::clone(gate);
-        let target = self.shared.least_loaded(self.index);
         let admission = gate.admission();
         let refuse = |stream| Verdict::Refuse(words_of_refusal(admission.protocol), stream);
         let peer = match peer {
@@ -393,9 +395,7 @@ impl Core for WorkerCore {
             return refuse(stream);
         };
         let place = place.flatten();
-        if !self.shared.admit(&gate, target) {
-            return refuse(stream);
-        }
+        let Some(target) = self.shared.admit(&gate, self.index) else { return refuse(stream) };
         if admission.keepalive {
             // Fails only where the client is gone already, which reading will find out.
             let _ = stream.keepalive();
@@ -514,7 +514,10 @@ impl Core for WorkerCore {
     fn running(&self) -> bool {
         match self.draining_until_us {
             None => true,
-            Some(until_us) => self.engine.clients() > 0 && self.clock.mono_us() < until_us,
+            Some(until_us) => {
+                let is_done = self.engine.clients() == 0 && self.shared.leave(self.index);
+                !is_done && self.clock.mono_us() < until_us
+            }
         }
     }
 }
