@@ -13,12 +13,13 @@ pub(super) struct Mutant {
 const MAILBOX: &str = "crates/reactor/src/mailbox.rs";
 const COUNTERS: &str = "crates/engine/src/counters.rs";
 const SHARED: &str = "crates/nutcracker/src/worker/shared.rs";
+const EJECTIONS: &str = "crates/nutcracker/src/worker/ejections.rs";
 const ADDRESSES: &str = "crates/nutcracker/src/worker/addresses.rs";
 const WORKER: &str = "crates/nutcracker/src/worker/mod.rs";
 const PUBLICATION: &str = "crates/nutcracker/src/worker/publication.rs";
 const RESOLVER: &str = "crates/nutcracker/src/control/resolver.rs";
 
-pub(super) const MUTANTS: [Mutant; 20] = [
+pub(super) const MUTANTS: [Mutant; 22] = [
     Mutant {
         fault: "only a mailbox with one message wakes its reactor",
         file: MAILBOX,
@@ -126,6 +127,18 @@ pub(super) const MUTANTS: [Mutant; 20] = [
         file: ADDRESSES,
         sound: "*count.get_mut() -= 1;",
         broken: "",
+    },
+    Mutant {
+        fault: "an ejection is looked up and noted under two locks",
+        file: EJECTIONS,
+        sound: "let latest = latest.entry((pool.to_owned(), server.to_owned())).or_default();",
+        broken: "let seen = *latest.entry((pool.to_owned(), server.to_owned())).or_default();\n        drop(latest);\n        if seen > known {\n            return false;\n        }\n        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);\n        let latest = latest.entry((pool.to_owned(), server.to_owned())).or_default();\n        *latest = 0;",
+    },
+    Mutant {
+        fault: "every worker counts an ejection",
+        file: EJECTIONS,
+        sound: "let is_first = *latest <= known;",
+        broken: "let is_first = true;",
     },
     Mutant {
         fault: "a thread of the resolver ends although a name was queued meanwhile",

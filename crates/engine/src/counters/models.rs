@@ -13,15 +13,18 @@ const STEP: u64 = (1 << 32) + 1;
 fn a_reader_never_sees_a_counter_go_backwards_or_a_value_nobody_wrote() {
     loom::model(|| {
         let counts = Arc::new(WorkerCounts::default());
-        let written = Arc::clone(&counts);
-        let worker = thread::spawn(move || (0..3).for_each(|_| written.freed_bytes.add(STEP)));
-        let mut last = 0;
-        for _ in 0..3 {
-            let value = counts.freed_bytes.value();
-            assert!(value >= last && value % STEP == 0, "{value} after {last}");
-            last = value;
-        }
-        worker.join().expect("counted");
+        let read = Arc::clone(&counts);
+        // The checker tries every value that a load may still see, however old, which is why the reader comes last.
+        let reader = thread::spawn(move || {
+            let mut last = 0;
+            for _ in 0..3 {
+                let value = read.freed_bytes.value();
+                assert!(value >= last && value % STEP == 0, "{value} after {last}");
+                last = value;
+            }
+        });
+        (0..3).for_each(|_| counts.freed_bytes.add(STEP));
+        reader.join().expect("read");
         assert_eq!(counts.freed_bytes.value(), 3 * STEP);
     });
 }

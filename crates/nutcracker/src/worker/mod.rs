@@ -12,6 +12,7 @@
 
 mod addresses;
 mod dial;
+mod ejections;
 mod fault;
 #[cfg(all(test, loom))]
 mod models;
@@ -38,6 +39,7 @@ use socket2::Socket;
 pub use addresses::{Addresses, Place};
 use dial::Dialer;
 pub use dial::{Resolve, Resolved};
+use ejections::Ejections;
 use newcomers::{Newcomer, Newcomers};
 pub use proxy_header::fuzz_proxy_header;
 use publication::Attendance;

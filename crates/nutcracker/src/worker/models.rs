@@ -116,6 +116,19 @@ fn clients_that_arrive_together_are_spread_evenly() {
     });
 }
 
+#[test]
+fn of_workers_that_eject_a_server_at_once_one_counts() {
+    model(3, || {
+        let ejections = Arc::new(Ejections::default());
+        let elsewhere = Arc::clone(&ejections);
+        let other = loom::thread::spawn(move || elsewhere.is_first("a", "x", 0, 101));
+        let here = ejections.is_first("a", "x", 0, 100);
+        let there = other.join().expect("ejected");
+        assert!(here != there, "counted by {}", u8::from(here) + u8::from(there));
+        assert!(ejections.is_first("a", "x", 101, 200), "the next outage");
+    });
+}
+
 /// Knows nothing and resolves nothing.
 struct Nowhere;
 

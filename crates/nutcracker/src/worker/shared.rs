@@ -7,10 +7,10 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock, PoisonError};
 
 use engine::Event;
-use engine::topology::Protocol;
+use engine::topology::{Pool, Protocol, Server};
 use reactor::Mailbox;
 
-use super::{Addresses, Message};
+use super::{Addresses, Ejections, Message};
 use crate::sync::{AtomicBool, AtomicU64, Mutex, MutexGuard};
 
 /// Hosts remembered to speak memcached's binary protocol; further ones are not logged.
@@ -88,6 +88,7 @@ pub struct Shared {
     refused: AtomicBool,
     /// Hosts whose clients were told of in the log to speak memcached's binary protocol.
     binary: Mutex<HashSet<Option<IpAddr>>>,
+    ejections: Ejections,
 }
 
 impl Shared {
@@ -101,6 +102,7 @@ impl Shared {
             clients_max: AtomicU64::new(clients_max),
             refused: AtomicBool::new(false),
             binary: Mutex::default(),
+            ejections: Ejections::default(),
         })
     }
 
@@ -115,6 +117,17 @@ impl Shared {
         let Event::BinaryProtocol { peer, .. } = event else { return true };
         let Ok(mut hosts) = self.binary.lock() else { return true };
         hosts.len() < BINARY_HOSTS_MAX && hosts.insert(peer.map(|peer| peer.ip()))
+    }
+
+    /// [`engine::Environment::is_first_ejection`] for all workers.
+    #[must_use]
+    pub fn is_first_ejection(&self, of: &Pool, server: &Server, known: u64, retry_at: u64) -> bool {
+        self.ejections.is_first(&of.name, &server.name, known, retry_at)
+    }
+
+    /// Other rules may apply from now on: every server begins in its place.
+    pub fn forget_ejections(&self) {
+        self.ejections.forget();
     }
 
     /// How many workers there are.
