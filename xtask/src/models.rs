@@ -1,5 +1,5 @@
 //! `cargo xtask models`: the code where threads meet, under a model checker that tries every order of events. Apart from
-//! the tests because the whole program is built anew for it, with loom's primitives in the place of the standard ones.
+//! the tests because the whole product is built anew for it, with loom's primitives in the place of the standard ones.
 //!
 //! A model that cannot fail proves nothing: `--mutants` breaks the product in one place after the other
 //! ([`mutants`]) and expects a model to notice each time.
@@ -16,17 +16,16 @@ use mutants::{MUTANTS, Mutant};
 
 /// Kept apart, because every crate is built anew.
 const TARGET: &str = "target/loom";
-/// Where a copy of the sources is broken.
+/// Where a copy of the sources is broken, and built: what is built of it must never be taken for what is sound.
 const BROKEN: &str = "target/mutants";
 
-/// The models of one crate.
-fn command(folder: &Path, package: &str) -> Result<Command> {
-    let target = std::env::current_dir()?.join(TARGET);
+/// The models of one crate, with sources in `folder`.
+fn command(folder: &Path, target: &Path, package: &str) -> Command {
     let mut command = Command::new(crate::cargo());
     command.current_dir(folder).env("RUSTFLAGS", "--cfg loom --deny warnings");
     command.args(["test", "--lib", "--package", package, "--target-dir"]).arg(target);
     command.args(["--", "models::"]);
-    Ok(command)
+    command
 }
 
 /// Runs all models.
@@ -35,7 +34,7 @@ fn command(folder: &Path, package: &str) -> Result<Command> {
 /// Names the crate whose models found a fault, or cannot be built.
 pub(crate) fn run() -> Result<()> {
     for package in ["engine", "reactor", "nutcracker"] {
-        let status = command(Path::new("."), package)?.status()?;
+        let status = command(Path::new("."), Path::new(TARGET), package).status()?;
         ensure!(
             status.success(),
             "a model of {package} failed; repeat it with `cargo xtask models`"
@@ -67,18 +66,22 @@ fn models_that_notice(folder: &Path, mutant: &Mutant) -> Result<Vec<String>> {
     fs::write(&path, sound.replace(mutant.sound, mutant.broken))?;
     let package = mutant.file.split('/').nth(1).context("a file of a crate")?;
     // What is broken may leave things unused.
-    let output = command(folder, package)?.env("RUSTFLAGS", "--cfg loom").output()?;
+    let output =
+        command(folder, &folder.join("target"), package).env("RUSTFLAGS", "--cfg loom").output()?;
     fs::write(&path, sound)?;
     failures(&output)
 }
 
 fn failures(output: &Output) -> Result<Vec<String>> {
     let text = String::from_utf8_lossy(&output.stdout);
-    if !text.contains("test result:") {
+    if !text.contains("running ") {
         bail!("it does not even compile:\n{}", String::from_utf8_lossy(&output.stderr));
     }
     let failed = text.lines().filter_map(|line| line.strip_suffix(" ... FAILED"));
-    Ok(failed.map(|line| line.trim_start_matches("test ").replace("models::", "")).collect())
+    let failed = failed.map(|line| line.trim_start_matches("test ").replace("models::", ""));
+    // A model that fails while its threads are being cleared away ends the process.
+    let aborted = (!text.contains("test result:")).then(|| "a model that aborts".to_owned());
+    Ok(failed.chain(aborted).collect())
 }
 
 /// Copies what is needed to build the crates.

@@ -39,8 +39,9 @@ const CRATES: [(&str, &[&str]); 4] = [
     ("reactor", &["libc", "mio", "rustix", "slab", "socket2"]),
 ];
 
-/// What the pure crates have no business with: sockets, files, threads, locks and clocks.
-const IMPURE: [&str; 10] = [
+/// What the pure crates have no business with: sockets, files, threads, locks, counts that several threads write, and
+/// clocks.
+const IMPURE: [&str; 14] = [
     "std::net",
     "std::os",
     "std::fs",
@@ -51,6 +52,10 @@ const IMPURE: [&str; 10] = [
     "SystemTime",
     "Mutex",
     "RwLock",
+    "fetch_add",
+    "fetch_sub",
+    "fetch_update",
+    "compare_exchange",
 ];
 
 /// Places outside the project that nothing in it may point to.

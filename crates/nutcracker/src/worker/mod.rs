@@ -153,7 +153,9 @@ pub struct WorkerSpec {
     pub seed: u64,
 }
 
-/// A worker that has its event queue but no thread yet.
+/// A worker that has its event queue but no thread yet. Workers are made side by side: what one writes all the time must
+/// not lie in a cache line of the next.
+#[repr(align(128))]
 pub struct Worker {
     core: WorkerCore,
     reactor: Reactor<WorkerCore>,
