@@ -19,14 +19,15 @@ const INFO_MODULES: [&str; 2] =
     ["crates/nutcracker/src/stats/mod.rs", "crates/nutcracker/src/stats/info.rs"];
 
 /// What each module of the trunk may import from the others.
-const TRUNK: [(&str, &[&str]); 9] = [
+const TRUNK: [(&str, &[&str]); 10] = [
     ("cli", &["stats"]),
     ("logging", &["process"]),
     ("process", &[]),
+    ("sync", &[]),
     ("config", &["cli"]),
-    ("worker", &["logging"]),
+    ("worker", &["logging", "sync"]),
     ("stats", &["process", "worker"]),
-    ("control", &["cli", "config", "logging", "process", "stats", "worker"]),
+    ("control", &["cli", "config", "logging", "process", "stats", "sync", "worker"]),
     ("app", &["cli", "config", "control", "logging", "process", "stats"]),
     ("main", &["app", "cli", "config", "control"]),
 ];
