@@ -87,7 +87,7 @@ impl Running {
         while TcpStream::connect(address).is_err() {
             running.check()?;
             ensure!(Instant::now() < deadline, "{} does not listen on {address}", running.name);
-            thread::sleep(Duration::from_millis(10));
+            thread::sleep(Duration::from_millis(1));
         }
         Ok(running)
     }

@@ -140,6 +140,24 @@ impl Output {
         }
     }
 
+    /// Appends a copy of a piece of something larger: parted wherever a chunk is full, so that all chunks are of a size
+    /// that the pool keeps.
+    pub(crate) fn push_parted(&mut self, bytes: &[u8], buffers: &mut Buffers) {
+        self.len += bytes.len();
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let mut tail = self.tail();
+            if tail.capacity() == tail.len() {
+                let chunk = buffers.take(LARGE);
+                self.push_chunk(chunk, buffers);
+                tail = self.tail();
+            }
+            let (piece, more) = rest.split_at(rest.len().min(tail.capacity() - tail.len()));
+            tail.extend_from_slice(piece);
+            rest = more;
+        }
+    }
+
     /// Appends `parts` one after the other without splitting them over chunks.
     pub(crate) fn push_all(&mut self, parts: &[&[u8]], buffers: &mut Buffers) {
         let total = parts.iter().map(|part| part.len()).sum();

@@ -10,6 +10,7 @@
 //! ```
 
 use core::net::SocketAddr;
+use core::num::NonZero;
 
 use crate::Engine;
 use crate::actions::{Close, Event, Owner, Slot};
@@ -56,8 +57,8 @@ pub(crate) struct Client {
     pub(crate) settling: bool,
     /// In the list of connections to flush.
     dirty: bool,
-    /// In the list of clients whose replies are held.
-    pub(crate) held: bool,
+    /// Since when its replies are held.
+    pub(crate) held_since: Option<NonZero<u32>>,
     /// When it was read last, in buckets of the pace.
     pub(crate) active: u32,
 }
@@ -117,7 +118,7 @@ impl Client {
             reading: Reading::Open,
             settling: false,
             dirty: false,
-            held: false,
+            held_since: None,
             active: 0,
         }
     }
@@ -268,7 +269,13 @@ impl Engine {
 
     /// `bytes` of the client's output were written.
     pub(crate) fn client_written(&mut self, c: u32, bytes: usize) {
-        self.clients[c as usize].output.advance(bytes, &mut self.buffers);
+        let output = &mut self.clients[c as usize].output;
+        let low = self.limits.stream_output_bytes_low();
+        let was_high = output.len() > low;
+        output.advance(bytes, &mut self.buffers);
+        if was_high && output.len() <= low {
+            self.stirred.extend(self.stream_to(c));
+        }
         self.resume_if_drained(c);
         self.close_if_done(c);
     }

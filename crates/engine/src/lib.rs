@@ -141,6 +141,9 @@ pub struct Engine {
     last_event: u64,
     /// Clients whose backlog has drained and whose earlier bytes are to be served.
     resumed: Vec<u32>,
+    /// Server connections on which what is to be done with a reply that flows has changed; each may be there twice, or
+    /// have ended.
+    stirred: Vec<u32>,
     draining: bool,
     scratch: Scratch,
     spare_partials: SparePartials,
@@ -228,6 +231,7 @@ impl Engine {
             client_id_step: u64::from(identity.workers),
             last_event: 0,
             resumed: Vec::new(),
+            stirred: Vec::new(),
             draining: false,
             scratch: Scratch::default(),
             spare_partials: Vec::new(),
@@ -238,13 +242,10 @@ impl Engine {
 
     /// Bytes arrived on a connection; all of them are taken.
     pub fn received(&mut self, slot: Slot, bytes: &[u8], now: Now) -> Flow {
-        self.pace.is_busy = true;
+        self.pace.note_arrival(now);
         match self.slots.owner(slot) {
             Owner::Client(c) => self.client_received(c, bytes, now),
-            Owner::Link(l) => {
-                self.link_received(l, bytes, now);
-                Flow::Continue
-            }
+            Owner::Link(l) => self.link_received(l, bytes, now),
             Owner::Free => Flow::Continue,
         }
     }
@@ -294,6 +295,7 @@ impl Engine {
 
     /// End of a turn: timeouts, the earlier bytes of clients that may be read again, and replies held long enough.
     pub fn turn(&mut self, now: Now) {
+        self.attend_streams(now);
         self.expire(now);
         self.probe_ejected(now);
         self.serve_resumed(now);
@@ -327,7 +329,7 @@ impl Engine {
 
     /// When [`Engine::turn`] must be called at the latest, monotonic µs.
     pub fn deadline(&self) -> Option<u64> {
-        if !self.resumed.is_empty() || self.is_holding() {
+        if !self.resumed.is_empty() || !self.stirred.is_empty() || self.is_holding() {
             return Some(0);
         }
         let due = self.deadline.min(self.remnants_due).min(self.probe_at);

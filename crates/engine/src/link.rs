@@ -9,8 +9,11 @@
 //! A reply belongs to the oldest request in the connection's FIFO; that is the only matching there is, so on any doubt
 //! about framing the connection is closed. A request that timed out keeps its place: its late reply is swallowed.
 
+mod detached;
 mod doubt;
+mod handshake;
 mod owed;
+mod stream;
 mod timeouts;
 
 use std::collections::VecDeque;
@@ -18,15 +21,16 @@ use std::collections::VecDeque;
 use proto::resp::walk;
 
 use doubt::Doubt;
+use handshake::Phase;
 use owed::Taken;
 pub(crate) use owed::{Asked, Owed};
+use stream::Stream;
 
-use crate::actions::{Close, Event, Owner, Slot, Text};
+use crate::actions::{Close, Event, Flow, Owner, Slot};
 use crate::buffer::Output;
 use crate::health::{Failure, Relief};
 use crate::message::Message;
 use crate::pipeline::NONE;
-use crate::probe;
 use crate::reply::{self, fault};
 use crate::scan::{ReplyScan, ReplyScanner};
 use crate::silence::Silence;
@@ -37,26 +41,6 @@ use crate::{Engine, Now};
 const GATHER_STEP: usize = 4 << 10;
 /// A FIFO that grew past this many entries is freed when it drains: 128 KiB, and enough for 50 clients that pipeline 64.
 const FIFO_KEPT_MAX: usize = 4096;
-
-#[derive(Debug)]
-enum Phase {
-    Connecting,
-    /// Bytes still to be written, and the replies still to come.
-    Handshake {
-        output: Output,
-        steps: &'static [Step],
-    },
-    Ready,
-}
-
-/// A command the proxy sends before any request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
-    Auth,
-    Select,
-    /// What tells whether the server is back.
-    Probe,
-}
 
 /// One connection to a server.
 #[derive(Debug)]
@@ -87,6 +71,10 @@ pub(crate) struct Link {
     /// The beginning of a reply that has not arrived whole.
     input: Vec<u8>,
     scanner: ReplyScanner,
+    /// A reply of which a part has gone to its client already.
+    stream: Option<Stream>,
+    /// It has left its lane to another connection.
+    pub(crate) is_detached: bool,
     /// Event number of the connection attempt.
     pub(crate) opened: u64,
     opened_at: u64,
@@ -108,26 +96,31 @@ pub(crate) enum Break {
     Silent,
     /// The proxy has no trust in it any more; it owes nothing.
     Stale,
-    /// A newer topology has no use for it.
+    /// Nobody has a use for it any more.
     Retired,
 }
 
 impl Engine {
-    /// The connection of `pool` to server `shard` that serves clients of this affinity, opened if need be.
+    /// The connection of `pool` to server `shard` that serves client `c`, opened if need be.
     pub(crate) fn link_for(
         &mut self,
         pool: u32,
         shard: u32,
-        affinity: u32,
+        c: u32,
         now: Now,
     ) -> Result<u32, &'static str> {
         if self.pools[pool as usize].servers[shard as usize].health.is_ejected() {
             self.admit(pool, shard, now)?;
         }
         let server = &self.pools[pool as usize].servers[shard as usize];
+        if !server.detached.is_empty()
+            && let Some(l) = self.detached_link_of(pool, shard, c)
+        {
+            return Ok(l);
+        }
         let lane = match server.links.len() {
             1 => 0,
-            lanes => affinity as usize % lanes,
+            lanes => self.clients[c as usize].affinity as usize % lanes,
         };
         match server.links[lane] {
             NONE if let Some(text) = server.health.backing_off(now.mono_us) => Err(text),
@@ -167,6 +160,8 @@ impl Engine {
             written_bytes: 0,
             input: Vec::new(),
             scanner: ReplyScanner::new(protocol),
+            stream: None,
+            is_detached: false,
             opened: self.last_event,
             opened_at: now.mono_us,
             heard_at: now.mono_us,
@@ -218,6 +213,9 @@ impl Engine {
         };
         link.fifo.push_back(owed);
         let pool = link.pool;
+        if link.stream.is_some() {
+            self.note_queued_behind_stream(l);
+        }
         self.note_queued(l, bytes);
         self.expect_by_timeout(pool, now);
     }
@@ -239,50 +237,6 @@ impl Engine {
     /// The output that requests for link `l` are appended to, and the buffers to do it with.
     pub(crate) fn link_output(&mut self, l: u32) -> (&mut Output, &mut crate::buffer::Buffers) {
         (&mut self.links[l as usize].output, &mut self.buffers)
-    }
-
-    /// The connection is established.
-    pub(crate) fn link_connected(&mut self, l: u32) {
-        let link = &mut self.links[l as usize];
-        let state = &mut self.pools[link.pool as usize];
-        state.servers[link.server as usize].counts.server_connections.add(1);
-        let pool = &state.pool;
-        let has_state = pool.protocol == Protocol::Redis;
-        let steps = steps(
-            has_state && pool.redis_auth.is_some(),
-            has_state && pool.redis_db != 0,
-            link.is_probe(),
-        );
-        if steps.is_empty() {
-            self.link_ready(l);
-            return;
-        }
-        let mut output = Output::default();
-        for step in steps {
-            let mut command = Vec::new();
-            match step {
-                Step::Auth => push_command(
-                    &mut command,
-                    b"AUTH",
-                    pool.redis_auth.as_deref().unwrap_or_default(),
-                ),
-                Step::Select => {
-                    push_command(&mut command, b"SELECT", pool.redis_db.to_string().as_bytes());
-                }
-                Step::Probe => command.extend_from_slice(probe::question(pool.protocol)),
-            }
-            output.push(&command, &mut self.buffers);
-        }
-        link.phase = Phase::Handshake { output, steps };
-        self.flush_link(l);
-    }
-
-    /// Requests may flow.
-    pub(crate) fn link_ready(&mut self, l: u32) {
-        let link = &mut self.links[l as usize];
-        link.phase = Phase::Ready;
-        self.pools[link.pool as usize].servers[link.server as usize].health.note_connected();
-        self.flush_link(l);
     }
 
     fn flush_link(&mut self, l: u32) {
@@ -329,15 +283,21 @@ impl Engine {
     }
 
     /// Bytes from a server.
-    pub(crate) fn link_received(&mut self, l: u32, bytes: &[u8], now: Now) {
+    pub(crate) fn link_received(&mut self, l: u32, bytes: &[u8], now: Now) -> Flow {
         let link = &mut self.links[l as usize];
         link.heard_at = now.mono_us;
         let mut used = 0;
-        if !link.input.is_empty() {
-            match self.continue_reply(l, bytes, now) {
+        let mut is_settled = link.stream.is_none() && !link.is_detached;
+        if link.stream.is_some() || !link.input.is_empty() {
+            let taken = match link.stream {
+                Some(_) => self.continue_stream(l, bytes, now),
+                None => self.continue_reply(l, bytes, now),
+            };
+            match taken {
                 Some(taken) => used = taken,
-                None => return,
+                None => return Flow::Continue,
             }
+            is_settled = false;
         }
         let protocol = self.links[l as usize].protocol;
         let mut scanner = ReplyScanner::new(protocol);
@@ -345,7 +305,7 @@ impl Engine {
             match scanner.scan(&bytes[used..]) {
                 ReplyScan::Complete(len) => {
                     if !self.reply(l, Message::Lent(&bytes[used..used + len]), now) {
-                        return;
+                        return Flow::Continue;
                     }
                     used += len;
                     scanner = ReplyScanner::new(protocol);
@@ -354,14 +314,17 @@ impl Engine {
                     let link = &mut self.links[l as usize];
                     self.buffers.append(&mut link.input, &bytes[used..]);
                     link.scanner = scanner;
-                    return;
+                    self.stream_if_large(l, now);
+                    is_settled = false;
+                    break;
                 }
                 ReplyScan::Malformed => {
                     self.break_link(l, Break::Fault(fault::INVALID_ARGUMENT), now);
-                    return;
+                    return Flow::Continue;
                 }
             }
         }
+        if is_settled { Flow::Continue } else { self.settle_stream(l, now) }
     }
 
     /// Feeds an unfinished reply until it is whole. Returns how many of `bytes` belong to it, `None` when the link broke.
@@ -392,6 +355,7 @@ impl Engine {
         let link = &mut self.links[l as usize];
         link.input = input;
         link.scanner = scanner;
+        self.stream_if_large(l, now);
         Some(used)
     }
 
@@ -420,13 +384,7 @@ impl Engine {
         let link = &mut self.links[l as usize];
         let (pool, server) = (link.pool, link.server);
         let counts = &self.pools[pool as usize].servers[server as usize].counts;
-        if was_written {
-            counts.out_queue.sub(1);
-            counts.out_queue_bytes.sub(u64::from(owed.bytes));
-        } else {
-            counts.in_queue.sub(1);
-            counts.in_queue_bytes.sub(u64::from(owed.bytes));
-        }
+        owed.note_answered(was_written, counts);
         if owed.request == NONE {
             if link.fifo.is_empty() {
                 // It has caught up: nothing that it was late with says anything of what it will be asked next.
@@ -465,6 +423,7 @@ impl Engine {
     }
 
     /// What a delivered reply says of the server's health.
+    #[inline]
     fn judge(&mut self, pool: u32, server: u32, reply: &[u8], now: Now) {
         let is_redis = self.pools[pool as usize].pool.protocol == Protocol::Redis;
         if is_redis && walk::is_loading(reply) {
@@ -475,50 +434,6 @@ impl Engine {
             Relief::Forgiven => self.events.push(Event::Replied { pool, server }),
             Relief::Acquitted => self.pass_trial(pool, server),
         }
-    }
-
-    /// A reply to AUTH, SELECT or the question of a probe.
-    fn handshake_reply(&mut self, l: u32, reply: Message<'_>, now: Now) -> bool {
-        let link = &mut self.links[l as usize];
-        let (pool, server) = (link.pool, link.server);
-        let asked = match &mut link.phase {
-            Phase::Handshake { output, steps } => {
-                let first = steps.split_first();
-                // The last answer cannot come before all is asked.
-                let first = first.filter(|(_, rest)| !rest.is_empty() || output.is_empty());
-                first.inspect(|(_, rest)| *steps = rest)
-            }
-            _ => None,
-        };
-        let Some((step, rest)) = asked else {
-            reply.discard(&mut self.buffers);
-            self.break_link(l, Break::Fault(fault::INVALID_ARGUMENT), now);
-            return false;
-        };
-        if *step == Step::Probe {
-            return self.probe_reply(l, reply, now);
-        }
-        let done = rest.is_empty();
-        let needless = *step == Step::Auth && has_no_password(reply.bytes());
-        if needless {
-            self.events.push(Event::PasswordNotNeeded { pool, server });
-        }
-        if !needless && walk::is_error(reply.bytes()) {
-            let words = Text::new(reply.bytes().trim_ascii_end());
-            let (step, text) = match step {
-                Step::Auth => ("AUTH", fault::AUTH_REFUSED),
-                Step::Select | Step::Probe => ("SELECT", fault::SELECT_REFUSED),
-            };
-            self.events.push(Event::HandshakeRefused { pool, server, step, reply: words });
-            reply.discard(&mut self.buffers);
-            self.break_link(l, Break::Fault(text), now);
-            return false;
-        }
-        reply.discard(&mut self.buffers);
-        if done {
-            self.link_ready(l);
-        }
-        true
     }
 
     /// Ends a connection: whatever it owes fails with the text of the cause.
@@ -536,7 +451,10 @@ impl Engine {
         self.slots.release(link.slot);
         if !link.is_probe() {
             let server = &mut self.pools[pool as usize].servers[server as usize];
-            server.links[link.lane as usize] = NONE;
+            match link.is_detached {
+                true => server.detached.retain(|detached| *detached != l),
+                false => server.links[link.lane as usize] = NONE,
+            }
         }
         self.count_ended(&link, cause);
         let text = match cause {
@@ -546,7 +464,8 @@ impl Engine {
             Break::Stale => fault::UNKNOWN,
         };
         let awaited = link.fifo.iter().filter(|owed| owed.request != NONE).count();
-        let requests = (awaited + link.silent.len()) as u32;
+        let flowing = usize::from(link.is_flowing());
+        let requests = (awaited + flowing + link.silent.len()) as u32;
         let established = matches!(link.phase, Phase::Ready);
         let done = cause == Break::Retired && requests == 0;
         let idle_close = link.is_idle() && cause != Break::Fault(fault::INVALID_ARGUMENT);
@@ -563,6 +482,9 @@ impl Engine {
                 let health = &mut state.servers[server as usize].health;
                 health.back_off(&state.pool, text, now.mono_us, self.random.next());
             }
+        }
+        if let Some(stream) = link.stream.take() {
+            self.cut_off(stream.request);
         }
         self.drop_silent(std::mem::take(&mut link.silent));
         self.drop_doubt(link.doubt.take());
@@ -622,15 +544,13 @@ impl Link {
         self.lane == NONE
     }
 
-    /// Whether it is established and owes nothing.
-    pub(crate) fn is_idle(&self) -> bool {
-        matches!(self.phase, Phase::Ready) && self.fifo.is_empty() && self.silent.is_empty()
-    }
-
     /// Whether nobody waits for anything that was sent, or is to be sent, over it.
     pub(crate) fn is_done(&self) -> bool {
         let unsent = self.late == 0 && !self.output.is_empty();
-        self.fifo.len() == self.late as usize && !unsent && self.silent.is_empty()
+        self.fifo.len() == self.late as usize
+            && !unsent
+            && self.silent.is_empty()
+            && !self.is_flowing()
     }
 
     /// What may be written now.
@@ -642,32 +562,4 @@ impl Link {
             Phase::Ready => &self.output,
         }
     }
-}
-
-/// What a connection begins with.
-fn steps(auth: bool, select: bool, probe: bool) -> &'static [Step] {
-    use Step::{Auth, Probe, Select};
-    match (auth, select, probe) {
-        (false, false, false) => &[],
-        (true, false, false) => &[Auth],
-        (false, true, false) => &[Select],
-        (true, true, false) => &[Auth, Select],
-        (false, false, true) => &[Probe],
-        (true, false, true) => &[Auth, Probe],
-        (false, true, true) => &[Select, Probe],
-        (true, true, true) => &[Auth, Select, Probe],
-    }
-}
-
-/// `*2 <name> <argument>`.
-fn push_command(out: &mut Vec<u8>, name: &[u8], argument: &[u8]) {
-    proto::resp::encode::array_header(out, 2);
-    proto::resp::encode::bulk(out, name);
-    proto::resp::encode::bulk(out, argument);
-}
-
-/// COMPAT: Redis 6 and newer, Redis before 6 and twemproxy say in these words that AUTH was needless; 0.5 went on.
-fn has_no_password(reply: &[u8]) -> bool {
-    const NEEDLESS: [&[u8]; 2] = [b"called without any password configured", b"no password is set"];
-    NEEDLESS.iter().any(|words| reply.windows(words.len()).any(|window| window == *words))
 }

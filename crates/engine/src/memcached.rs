@@ -147,13 +147,12 @@ impl Engine {
         args: &[Span],
         now: Now,
     ) {
-        let client = &self.clients[c as usize];
-        let (pool, affinity) = (client.pool, client.affinity);
+        let pool = self.clients[c as usize].pool;
         if parsed.command.is_read && self.is_missed(pool, shard, now) {
             self.answer_memcached_miss(c, request.bytes(), parsed, args);
             return request.discard(&mut self.buffers);
         }
-        let l = match self.link_for(pool, shard, affinity, now) {
+        let l = match self.link_for(pool, shard, c, now) {
             Ok(l) => l,
             Err(text) => {
                 request.discard(&mut self.buffers);
@@ -162,8 +161,10 @@ impl Engine {
         };
         let bytes = request.bytes().len();
         let server = &self.pools[pool as usize].servers[shard as usize];
-        // A trial without an answer would prove nothing.
-        let answers = server.answers_noreply || server.health.is_on_trial();
+        // A trial without an answer would prove nothing, nor would it tell when a connection may be closed.
+        let answers = server.answers_noreply
+            || server.health.is_on_trial()
+            || self.links[l as usize].is_detached;
         match parsed.silence {
             Silence::NoReply(_) if !answers => {
                 let (output, buffers) = self.link_output(l);

@@ -1,8 +1,16 @@
 //! When to wait for more work: one read, one server write and one server read then serve many clients.
 //!
-//! Two delays, both only while there is plenty to do. A *window* after the first readiness of a turn, scaled to the
-//! servers' round trip, opens when many clients are active and another request is due within it. And a client's replies
-//! are *held* while more of its pipeline is about to be answered, for as long as every turn brings something.
+//! Two delays, both only while there is plenty to do. A *window*, scaled to the servers' round trip, keeps turns that much
+//! apart when many clients are active and another request is due within it; where waiting turns out to pay, it follows
+//! the first readiness of every turn. And a client's replies are *held* while more of its pipeline is about to be
+//! answered, for as long as every turn brings something.
+
+mod trial;
+
+use trial::{Totals, Trial};
+
+use std::collections::VecDeque;
+use std::num::NonZero;
 
 use crate::{Engine, Now};
 
@@ -32,13 +40,25 @@ pub(crate) struct Pace {
     /// half of the round trip without.
     round_trip_8: u64,
     /// Something was received since the last turn.
-    pub(crate) is_busy: bool,
-    /// Clients whose replies are held, and since when.
-    held: Vec<u32>,
-    held_since: u64,
+    is_busy: bool,
+    /// When.
+    now_us: u64,
+    /// When the last turn had gathered what it was to serve.
+    gathered_at: u64,
+    /// Clients whose replies were held, and since when; the oldest first. Some have been flushed meanwhile.
+    held: VecDeque<(u32, u64)>,
+    totals: Totals,
+    trial: Trial,
 }
 
 impl Pace {
+    /// Something was received.
+    #[inline]
+    pub(crate) fn note_arrival(&mut self, now: Now) {
+        self.is_busy = true;
+        self.now_us = now.mono_us;
+    }
+
     /// Counts a read from a client that was last active in bucket `last`; returns the bucket to remember.
     pub(crate) fn note_client(&mut self, last: u32, now: Now) -> u32 {
         self.roll(now.mono_us / BUCKET_US);
@@ -51,11 +71,14 @@ impl Pace {
 
     pub(crate) fn note_request(&mut self) {
         self.requests += 1;
+        self.totals.requests += 1;
     }
 
     /// A reply came for a request queued at `queued_at`.
     pub(crate) fn note_round_trip(&mut self, queued_at: u64, now: Now) {
         let sample = now.mono_us - queued_at;
+        self.totals.replies += 1;
+        self.totals.round_trips_us += sample;
         self.round_trip_8 = self.round_trip_8 - (self.round_trip_8 >> SMOOTHING) + sample;
     }
 
@@ -69,10 +92,30 @@ impl Pace {
         self.clients = 0;
         self.requests = 0;
         self.bucket = bucket;
+        if is_next {
+            self.trial.advance(bucket, &self.totals);
+        } else {
+            self.trial.restart(bucket);
+        }
     }
 
     /// How long to wait for more work in this turn, at most `max_us`; 0 at low load.
     fn window(&mut self, max_us: u64, now: Now) -> u64 {
+        let window_us = self.window_under_load(max_us, now);
+        // The time since the last turn gathered has gathered, too. Waiting on top of that has to pay.
+        let passed_us = match self.trial.waits() {
+            true => 0,
+            false => now.mono_us.saturating_sub(self.gathered_at),
+        };
+        let window_us = window_us.saturating_sub(passed_us);
+        self.gathered_at = now.mono_us + window_us;
+        self.totals.turns += 1;
+        self.totals.windows_us += window_us;
+        window_us
+    }
+
+    /// Half of the round trip without a window, at most `max_us`; 0 unless another request is likely to come meanwhile.
+    fn window_under_load(&mut self, max_us: u64, now: Now) -> u64 {
         self.roll(now.mono_us / BUCKET_US);
         let clients = self.clients.max(self.clients_before);
         let requests = u64::from(self.requests.max(self.requests_before));
@@ -95,40 +138,42 @@ impl Engine {
     pub(crate) fn hold(&mut self, c: u32) -> bool {
         let client = &mut self.clients[c as usize];
         if !client.awaits_more() || client.output.len() >= HOLD_BYTES_MAX {
+            client.held_since = None;
             return false;
         }
-        if !client.held {
-            client.held = true;
-            self.pace.held.push(c);
+        if client.held_since.is_none() {
+            let since = self.pace.now_us;
+            client.held_since = Some(stamp(since));
+            self.pace.held.push_back((c, since));
         }
         true
     }
 
-    /// Lets held replies go when a turn brought nothing, or after a while.
+    /// Lets replies go that were held for long enough, and all of them when a turn brought nothing.
     pub(crate) fn release_held(&mut self, now: Now) {
         let was_busy = std::mem::take(&mut self.pace.is_busy);
-        if self.pace.held.is_empty() {
-            self.pace.held_since = now.mono_us;
-            return;
-        }
-        if was_busy && now.mono_us < self.pace.held_since + HOLD_US_MAX {
-            return;
-        }
-        let mut held = std::mem::take(&mut self.pace.held);
-        for c in held.drain(..) {
-            if let Some(client) = self.clients.get_mut(c as usize) {
-                client.held = false;
+        while let Some(&(c, since)) = self.pace.held.front() {
+            if was_busy && now.mono_us < since + HOLD_US_MAX {
+                return;
+            }
+            self.pace.held.pop_front();
+            let held = self.clients.get_mut(c as usize);
+            if let Some(client) = held.filter(|client| client.held_since == Some(stamp(since))) {
+                client.held_since = None;
                 self.flush_client(c);
             }
         }
-        self.pace.held = held;
-        self.pace.held_since = now.mono_us;
     }
 
     /// Whether replies are held, so that the next turn must not be waited for.
     pub(crate) fn is_holding(&self) -> bool {
         !self.pace.held.is_empty()
     }
+}
+
+/// A moment in few bytes, to be told from others of the same minute.
+fn stamp(mono_us: u64) -> NonZero<u32> {
+    NonZero::new(mono_us as u32).unwrap_or(NonZero::<u32>::MIN)
 }
 
 #[cfg(test)]
@@ -153,35 +198,49 @@ mod tests {
     }
 
     #[test]
+    fn what_the_last_turn_took_counts_unless_waiting_pays() {
+        let mut pace = pace(50, 200, 240);
+        let begin = 10 * BUCKET_US;
+        let whole = pace.window_under_load(100, at(begin));
+        assert_eq!(pace.window(100, at(begin)), 0, "the worker has been away for long");
+        assert_eq!(pace.window(100, at(begin + 30)), whole - 30);
+        assert_eq!(pace.window(100, at(begin + whole)), whole);
+        assert_eq!(pace.window(100, at(begin + 3 * whole)), 0);
+        pace.trial = Trial::waiting();
+        assert_eq!(pace.window(100, at(begin + 5 * whole)), whole);
+    }
+
+    #[test]
     fn the_window_is_bounded() {
-        let window = |round_trip| pace(50, 200, round_trip).window(100, at(10 * BUCKET_US));
+        let window =
+            |round_trip| pace(50, 200, round_trip).window_under_load(100, at(10 * BUCKET_US));
         assert!((12..=14).contains(&window(42)));
         assert_eq!(window(4000), 100);
     }
 
     #[test]
     fn few_clients_open_no_window_however_many_requests_they_pipeline() {
-        assert_eq!(pace(11, 10_000, 100).window(100, at(10 * BUCKET_US)), 0);
+        assert_eq!(pace(11, 10_000, 100).window_under_load(100, at(10 * BUCKET_US)), 0);
     }
 
     #[test]
     fn no_window_when_nothing_more_is_expected_within_it() {
-        assert_eq!(pace(12, 12, 40).window(100, at(10 * BUCKET_US)), 0);
-        assert_ne!(pace(80, 80, 42).window(100, at(10 * BUCKET_US)), 0);
+        assert_eq!(pace(12, 12, 40).window_under_load(100, at(10 * BUCKET_US)), 0);
+        assert_ne!(pace(80, 80, 42).window_under_load(100, at(10 * BUCKET_US)), 0);
     }
 
     #[test]
     fn activity_is_forgotten_after_a_quiet_bucket() {
-        assert_eq!(pace(50, 200, 40).window(100, at(12 * BUCKET_US)), 0);
+        assert_eq!(pace(50, 200, 40).window_under_load(100, at(12 * BUCKET_US)), 0);
     }
 
     #[test]
     fn the_window_settles_at_half_the_round_trip_that_it_is_a_part_of() {
         let mut pace = pace(50, 200, 60);
         for _ in 0..100 {
-            let window = pace.window(100, at(10 * BUCKET_US));
+            let window = pace.window_under_load(100, at(10 * BUCKET_US));
             (0..50).for_each(|_| pace.note_round_trip(0, at(60 + window)));
         }
-        assert!((26..=30).contains(&pace.window(100, at(10 * BUCKET_US))));
+        assert!((26..=30).contains(&pace.window_under_load(100, at(10 * BUCKET_US))));
     }
 }

@@ -8,7 +8,7 @@ use proto::memcached::Command;
 use slab::Slab;
 
 use crate::buffer::Buffers;
-use crate::client::Client;
+use crate::client::{Client, Ending};
 use crate::message::Message;
 use crate::{Engine, SpareKept, fragment};
 
@@ -39,6 +39,8 @@ pub(crate) struct Request {
 enum Reply {
     /// Still to come from one server.
     Awaited,
+    /// On its way to the client's output, over this server connection.
+    Flows(u32),
     /// Still to come from several servers, or to be merged when its turn comes: index of the split.
     Split(u32),
     /// There is none: its client asked to be spared it.
@@ -142,6 +144,48 @@ impl Engine {
         self.release(c);
     }
 
+    /// The reply to request `r`, whose turn it is, goes to the client's output as it arrives over server connection `l`.
+    pub(crate) fn let_flow(&mut self, r: u32, l: u32) {
+        self.requests[r as usize].reply = Reply::Flows(l);
+    }
+
+    /// The reply to request `r` has flowed whole.
+    pub(crate) fn end_flow(&mut self, r: u32, bytes: u64) {
+        let request = self.requests.remove(r as usize);
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        self.clients[request.client as usize].pop_head(request.next, bytes);
+        self.release(request.client);
+    }
+
+    /// Part of the reply to request `r` has flowed, and the rest will never come: its client gets nothing behind that.
+    pub(crate) fn cut_off(&mut self, r: u32) {
+        if r == NONE {
+            return;
+        }
+        let c = self.requests[r as usize].client;
+        let mut next = r;
+        while next != NONE {
+            self.clients[c as usize].pending -= 1;
+            next = self.requests[next as usize].next;
+        }
+        self.abandon(r);
+        let client = &mut self.clients[c as usize];
+        (client.head, client.tail) = (NONE, NONE);
+        client.give_kept(&mut self.spare_kept, &mut self.buffers);
+        self.end_requests(c, Ending::ByFault);
+        self.flush_client(c);
+        self.close_if_done(c);
+    }
+
+    /// The server connection over which the oldest reply to `c` flows.
+    pub(crate) fn stream_to(&self, c: u32) -> Option<u32> {
+        let head = self.clients[c as usize].head;
+        match self.requests.get(head as usize)?.reply {
+            Reply::Flows(l) => Some(l),
+            _ => None,
+        }
+    }
+
     /// All fragments of request `r` are answered.
     pub(crate) fn deliver_split(&mut self, r: u32, split: u32) {
         let c = self.requests[r as usize].client;
@@ -160,7 +204,7 @@ impl Engine {
             let before = client.output.len();
             let request = &mut self.requests[client.head as usize];
             match &mut request.reply {
-                Reply::Awaited => break,
+                Reply::Awaited | Reply::Flows(_) => break,
                 Reply::Spared => {}
                 Reply::Stashed { start, len } => {
                     let range = *start as usize..(*start + *len) as usize;
@@ -270,6 +314,11 @@ impl Engine {
             request.client = NONE;
             match &mut request.reply {
                 Reply::Awaited => {}
+                Reply::Flows(l) => {
+                    let l = *l;
+                    self.requests.remove(r as usize);
+                    self.disown_stream(l);
+                }
                 Reply::Split(split) => {
                     let split = *split;
                     if self.splits[split as usize].is_complete() {

@@ -34,6 +34,8 @@ pub(crate) struct ServerState {
     pub(crate) health: Health,
     /// `server_connections` lanes: the connection of each, [`NONE`] while it has none.
     pub(crate) links: Box<[u32]>,
+    /// Connections that have left their lanes, until they have answered what they were asked.
+    pub(crate) detached: Vec<u32>,
     /// It was seen to answer a request that wanted no reply.
     pub(crate) answers_noreply: bool,
 }
@@ -61,6 +63,7 @@ impl PoolState {
             counts: Arc::clone(counts),
             health: Health::default(),
             links: vec![NONE; lanes].into(),
+            detached: Vec::new(),
             answers_noreply: false,
         };
         PoolState {

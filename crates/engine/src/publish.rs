@@ -132,6 +132,7 @@ impl Engine {
         for (pool, server) in fresh {
             self.preconnect(pool, server, now);
         }
+        self.stir_streams();
         self.sweep_remnants(now);
     }
 
@@ -177,7 +178,7 @@ impl Engine {
                 Fate::Stays { pool } | Fate::Ends { remnant: pool } => link.pool = *pool,
                 Fate::Changes { pool, remnant, servers, lanes, .. } => {
                     match servers[link.server as usize] {
-                        server if server != NONE && link.lane < *lanes => {
+                        server if server != NONE && (link.lane < *lanes || link.is_detached) => {
                             (link.pool, link.server) = (*pool, server);
                         }
                         _ => link.pool = *remnant,
@@ -252,7 +253,7 @@ impl Engine {
     fn is_empty(&self, pool: usize) -> bool {
         let state = &self.pools[pool];
         let has_clients = self.remnants[pool - self.published].has_clients;
-        state.servers.iter().all(|server| server.links.iter().all(|l| *l == NONE))
+        state.servers.iter().all(|server| server.open_links().next().is_none())
             && !(has_clients && state.counts.client_connections.value() > 0)
     }
 
@@ -273,7 +274,7 @@ impl Engine {
     /// Closes the server connections of a remnant that `which` picks, and returns how many.
     fn close_links(&mut self, pool: usize, now: Now, which: fn(&Engine, u32) -> bool) -> usize {
         let servers = self.pools[pool].servers.iter();
-        let open = servers.flat_map(|server| server.links.iter().copied()).filter(|l| *l != NONE);
+        let open = servers.flat_map(ServerState::open_links);
         let closing: Vec<u32> = open.filter(|l| which(self, *l)).collect();
         for l in &closing {
             self.break_link(*l, Break::Retired, now);
@@ -347,8 +348,14 @@ impl PoolState {
 }
 
 impl ServerState {
-    /// Takes over as many connections as there is room for.
+    /// Its connections, in a lane or not.
+    fn open_links(&self) -> impl Iterator<Item = u32> {
+        self.links.iter().chain(&self.detached).copied().filter(|l| *l != NONE)
+    }
+
+    /// Takes over as many connections as there is room for, and those that have left their lanes.
     fn take_links(&mut self, from: &mut ServerState) {
+        self.detached = std::mem::take(&mut from.detached);
         for (to, from) in self.links.iter_mut().zip(&mut from.links) {
             *to = std::mem::replace(from, NONE);
         }

@@ -188,9 +188,8 @@ impl Engine {
 
     /// Sends a whole request to one shard.
     fn forward(&mut self, c: u32, shard: u32, request: Message<'_>, now: Now) {
-        let client = &self.clients[c as usize];
-        let (pool, affinity) = (client.pool, client.affinity);
-        match self.link_for(pool, shard, affinity, now) {
+        let pool = self.clients[c as usize].pool;
+        match self.link_for(pool, shard, c, now) {
             Err(text) => self.refuse_request(c, pool, text, request),
             Ok(l) => {
                 let bytes = request.bytes().len();
@@ -318,8 +317,7 @@ impl Engine {
 
     /// Finds a connection for every part; a part without one is refused.
     pub(crate) fn link_parts(&mut self, c: u32, s: u32, now: Now) {
-        let client = &self.clients[c as usize];
-        let (pool, affinity) = (client.pool, client.affinity);
+        let pool = self.clients[c as usize].pool;
         for part in 0..self.splits[s as usize].parts.len() {
             let shard = self.splits[s as usize].parts[part].shard;
             if self.splits[s as usize].is_read() && self.is_missed(pool, shard, now) {
@@ -327,7 +325,7 @@ impl Engine {
                 self.pools[pool as usize].counts.missed.add(1);
                 continue;
             }
-            let link = self.link_for(pool, shard, affinity, now);
+            let link = self.link_for(pool, shard, c, now);
             let part = &mut self.splits[s as usize].parts[part];
             match link {
                 Err(text) => part.refuse(text),

@@ -148,4 +148,20 @@ impl ReplyScanner {
             ReplyScanner::Memcached(scanner) => scanner.bytes_wanted(),
         }
     }
+
+    /// How many of the `available` bytes scanned last are not looked at again.
+    pub(crate) fn bytes_passed(&self, available: usize) -> usize {
+        match self {
+            ReplyScanner::Resp(scanner) => scanner.bytes_passed(available),
+            ReplyScanner::Memcached(scanner) => scanner.bytes_passed(available),
+        }
+    }
+
+    /// The first `bytes` of them were removed.
+    pub(crate) fn forget(&mut self, bytes: usize) {
+        match self {
+            ReplyScanner::Resp(scanner) => scanner.forget(bytes),
+            ReplyScanner::Memcached(scanner) => scanner.forget(bytes),
+        }
+    }
 }

@@ -16,6 +16,17 @@ pub(crate) enum Course {
     Churn,
     /// Connections that do nothing, then a burst of requests each, then nothing.
     Idle,
+    /// Every client asks for a large value and reads nothing; then all of them go.
+    SlowReaders,
+    /// A value of 512 MiB passes while other clients send small requests in open loop.
+    Huge(Verb),
+}
+
+/// What is done with the huge value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verb {
+    Get,
+    Set,
 }
 
 /// What the third server does meanwhile.
@@ -38,6 +49,10 @@ pub(crate) struct Case {
     pub(crate) operation: Operation,
     /// Servers behind the proxy.
     pub(crate) servers: usize,
+    /// Servers in the pool's list: more than there are means that each stands there under several names.
+    pub(crate) entries: usize,
+    /// Pools, each with a listener of its own and all of these servers.
+    pub(crate) pools: usize,
     pub(crate) connections: usize,
     pub(crate) course: Course,
     /// What is measured; the first is ours.
@@ -54,6 +69,8 @@ impl Case {
             dataset: Dataset { protocol, value_bytes: 32 },
             operation,
             servers: 3,
+            entries: 3,
+            pools: 1,
             connections: 50,
             course: Course::Saturated { pipeline: 1 },
             subjects: vec![Subject::Ours(Ours::PLAIN), Subject::Twemproxy],
@@ -88,6 +105,16 @@ impl Case {
         self
     }
 
+    /// Also the two system calls that each request takes, alone.
+    fn with_echo(mut self) -> Case {
+        self.subjects.push(Subject::Echo);
+        self
+    }
+
+    fn servers(self, servers: usize) -> Case {
+        Case { servers, entries: servers, ..self }
+    }
+
     fn quick(self) -> Case {
         Case { is_quick: true, ..self }
     }
@@ -98,6 +125,11 @@ impl Case {
             Course::Saturated { pipeline } => pipeline,
             _ => 1,
         }
+    }
+
+    /// Whether it is measured how long the first reply takes: where the length of the configuration is the matter.
+    pub(crate) fn tells_first_reply(&self) -> bool {
+        self.name.starts_with("servers-") || self.name.starts_with("pools-")
     }
 
     /// Workers of ours at most, for which cores are wanted.
@@ -113,8 +145,14 @@ pub(crate) fn all(cores: usize) -> Vec<Case> {
     cases.extend(many_keys());
     cases.extend(memcached());
     cases.extend(special());
+    cases.extend(memory());
+    cases.extend(growth());
     cases.extend(workers(cores));
     cases
+}
+
+fn counted(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 fn small_values() -> Vec<Case> {
@@ -124,13 +162,19 @@ fn small_values() -> Vec<Case> {
             for pipeline in [1, 16, 64] {
                 let name = format!("{verb}-32-c{connections}-p{pipeline}");
                 let title = format!(
-                    "{} 32 B, {connections} connections, pipeline {pipeline}",
-                    verb.to_uppercase()
+                    "{} 32 B, {}, pipeline {pipeline}",
+                    verb.to_uppercase(),
+                    counted(connections, "connection")
                 );
                 let case = Case::redis(name, title, operation);
                 let mut case = case.connections(connections).pipeline(pipeline);
                 if connections == 50 && operation == Operation::Get {
                     case = case.with_floor();
+                }
+                if operation == Operation::Get
+                    && (connections == 50 || connections == 500 && pipeline == 1)
+                {
+                    case = case.with_echo();
                 }
                 case.is_quick = connections == 50 && operation == Operation::Get && pipeline != 64;
                 cases.push(case);
@@ -150,7 +194,7 @@ fn large_values() -> Vec<Case> {
             let title = format!("{} {size}, {connections} connections", verb.to_uppercase());
             let case = Case::redis(name, title, operation);
             let mut case = case.value(value_bytes).connections(connections);
-            if value_bytes == 64 << 10 {
+            if value_bytes == 64 << 10 && operation == Operation::Get {
                 case = case.with_floor();
             }
             cases.push(case);
@@ -169,7 +213,7 @@ fn many_keys() -> Vec<Case> {
                 let name = format!("{verb}-{keys}-s{servers}");
                 let verb = verb.to_uppercase();
                 let title = format!("{verb} of {keys} keys over {servers} servers");
-                let mut case = Case { servers, ..Case::redis(name, title, operation) };
+                let mut case = Case::redis(name, title, operation).servers(servers);
                 case.is_quick = keys == 100 && servers == 3;
                 cases.push(case);
             }
@@ -228,18 +272,56 @@ fn special() -> Vec<Case> {
         case.subjects[0] = Subject::Ours(Ours { has_window: false, ..Ours::PLAIN });
         cases.push(case);
     }
+    cases
+}
+
+/// What connections, slow readers and huge values take.
+fn memory() -> Vec<Case> {
+    let get = |name: &str, title: &str| Case::redis(name, title, Operation::Get);
+    let mut cases = Vec::new();
     for connections in [100, 1_000, 5_000, 20_000] {
         let name = format!("idle-{connections}");
         let title = format!("{connections} idle connections");
         let mut case =
             get(&name, &title).connections(connections).course(Course::Idle).with_floor();
-        // A relay has a server connection for each client, and servers take only so many.
-        let has_relay = connections <= 5_000;
-        case.subjects.retain(|subject| {
-            *subject != Subject::Direct && (has_relay || *subject != Subject::Haproxy)
-        });
+        case.subjects.retain(|subject| *subject != Subject::Direct);
         case.is_quick = connections == 100;
         cases.push(case);
+    }
+    cases.push(
+        get("slow-readers", "1,100 clients that asked for 1 MiB each and read nothing, then go")
+            .value(1 << 20)
+            .connections(1_100)
+            .course(Course::SlowReaders),
+    );
+    for (name, verb) in [("get", Verb::Get), ("set", Verb::Set)] {
+        let title =
+            format!("small GETs of 20 clients while a {} of 512 MiB passes", name.to_uppercase());
+        let mut case =
+            get(&format!("huge-{name}"), &title).connections(20).course(Course::Huge(verb));
+        case.subjects.push(Subject::Direct);
+        cases.push(case);
+    }
+    cases
+}
+
+/// How cost grows with keys, servers and pools; [`small_values`] has the clients.
+fn growth() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for keys in [1, 1000] {
+        let title = format!("MGET of {} over 3 servers", counted(keys, "key"));
+        cases.push(Case::redis(format!("mget-{keys}-s3"), title, Operation::MultiGet(keys)));
+    }
+    for entries in [1, 10, 100, 1000] {
+        let title = format!("GET 32 B, 50 connections, {} in the pool", counted(entries, "server"));
+        let case = Case::redis(format!("servers-{entries}"), title, Operation::Get);
+        cases.push(Case { servers: entries.min(3), entries, ..case });
+    }
+    for pools in [1, 10, 50, 200] {
+        let title =
+            format!("GET 32 B, 200 connections over {} of 3 servers", counted(pools, "pool"));
+        let case = Case::redis(format!("pools-{pools}"), title, Operation::Get);
+        cases.push(Case { pools, ..case.connections(200) });
     }
     cases
 }

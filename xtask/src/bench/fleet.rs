@@ -50,6 +50,11 @@ impl Fleet {
         Ok(())
     }
 
+    /// Lets all else go before the last server.
+    pub(crate) fn demote_last(&self) -> Result<()> {
+        machine::demote(self.running.last().context("no server")?.id())
+    }
+
     /// Stops the last server in its tracks until the value that is returned goes: it holds its connections and says
     /// nothing.
     pub(crate) fn hang_last(&self) -> Result<Hanging> {
@@ -123,4 +128,11 @@ fn start_memcached(address: SocketAddr, folder: &Folder) -> Result<Running> {
 
 pub(crate) fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
+}
+
+/// So many different ones.
+pub(crate) fn free_addresses(count: usize) -> Result<Vec<SocketAddr>> {
+    let listeners = (0..count).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)));
+    let listeners = listeners.collect::<Result<Vec<_>, _>>()?;
+    Ok(listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>()?)
 }

@@ -6,12 +6,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use rustix::process::Pid;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use rustix::process::{Resource, Rlimit, getrlimit, setpriority_process, setrlimit};
+use rustix::thread::{CpuSet, gettid, sched_getaffinity, sched_setaffinity};
 use rustix::time::{ClockId, clock_gettime};
 
 /// Microseconds of a tick of `/proc`, which Linux fixes at 100 a second for programs.
 const TICK_US: f64 = 10_000.0;
+/// The niceness of what others go before.
+const DEMOTED: i32 = 15;
 
 /// Which cores are whose.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,6 +78,20 @@ pub(crate) fn pin(process: u32, cores: &[usize]) -> Result<()> {
             .with_context(|| format!("cannot pin process {process} to {cores:?}"))?;
     }
     Ok(())
+}
+
+/// Lets all else that shares a core with a process or a thread go before it.
+///
+/// # Errors
+/// When there is no such process.
+pub(crate) fn demote(process: u32) -> Result<()> {
+    let id = i32::try_from(process).ok().and_then(Pid::from_raw).context("a process")?;
+    Ok(setpriority_process(Some(id), DEMOTED)?)
+}
+
+/// The same for the calling thread.
+pub(crate) fn demote_this_thread() -> Result<()> {
+    Ok(setpriority_process(Some(gettid()), DEMOTED)?)
 }
 
 fn threads(process: u32) -> Result<Vec<u32>> {

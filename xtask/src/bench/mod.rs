@@ -6,7 +6,10 @@
 //! so only the ratios within a round mean something. What was measured is kept in a file as it comes: an interrupted run
 //! goes on where it was.
 
+mod capacity;
 mod cases;
+mod echo;
+mod extremes;
 mod fleet;
 mod goals;
 mod load;
@@ -18,6 +21,7 @@ mod report;
 mod samples;
 mod subject;
 mod svg;
+mod tables;
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -57,11 +61,15 @@ pub(crate) fn run(words: &[&str]) -> Result<()> {
         println!("{}", options::USAGE);
         return Ok(());
     }
+    if let Some((&echo::VERB, words)) = words.split_first() {
+        return echo::serve(words);
+    }
     let options = Options::parse(words)?;
     let all_cores = machine::cores()?;
     let all_cases = cases::all(all_cores.len());
-    let mut cases: Vec<Case> =
-        all_cases.iter().filter(|case| options.wants(&case.name)).cloned().collect();
+    let names: Vec<&str> = all_cases.iter().map(|case| case.name.as_str()).collect();
+    let is_wanted = |case: &&Case| options.wants(&case.name, &names);
+    let mut cases: Vec<Case> = all_cases.iter().filter(is_wanted).cloned().collect();
     if options.is_quick && options.cases.is_empty() {
         cases.retain(|case| case.is_quick);
     }
@@ -96,7 +104,7 @@ pub(crate) fn run(words: &[&str]) -> Result<()> {
     if is_whole {
         report::write_story(&conditions, &all_cases, &bench.samples)?;
     }
-    print!("\n{}", goals::table(&cases, &bench.samples));
+    print!("\n{}", goals::table(&cases, &bench.samples, conditions.cores));
     for build in &options.builds {
         print!("\n{}", report::beside(&build.name, &cases, &bench.samples));
     }
@@ -107,14 +115,22 @@ pub(crate) fn run(words: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Whether a peer can be measured in a case: servers of its own stand behind it, and only memory is measured of idle
-/// connections.
+/// Whether a peer can be measured in a case: three servers of its own stand behind it, nobody knows where its keys are,
+/// and nothing but memory is measured of some cases.
 fn suits(case: &Case, peer: &Peer) -> bool {
+    // What fills the memory of a process that is not started afresh would tell on all later cases.
+    let is_other =
+        matches!(case.course, Course::TwoOfThree(_) | Course::Huge(_) | Course::SlowReaders);
     peer.protocol == case.dataset.protocol
-        && !matches!(case.course, Course::TwoOfThree(_))
+        && !case.tells_first_reply()
+        && !is_other
         && (case.course != Course::Idle || peer.process.is_some())
+        && (case.servers, case.entries, case.pools) == (3, 3, 1)
         && case.workers() == 1
 }
+
+/// After failing in so many rounds a subject is not tried again in a case.
+const FAILURES_MAX: usize = 2;
 
 /// A run: what it has measured, and what stands ready to measure more.
 struct Bench {
@@ -122,7 +138,8 @@ struct Bench {
     all_cores: Vec<usize>,
     samples: Samples,
     folder: Folder,
-    fleets: HashMap<(Protocol, usize), Fleet>,
+    /// By protocol, number, and whether the last one is for huge values.
+    fleets: HashMap<(Protocol, usize, bool), Fleet>,
     /// Which peers hold which keys.
     filled: HashSet<(String, Dataset)>,
     interrupted: Arc<AtomicBool>,
@@ -170,7 +187,13 @@ impl Bench {
         for round in 0..self.options.rounds {
             for case in cases {
                 for subject in turns(&case.subjects, round) {
-                    if self.samples.has(&case.name, &subject.to_string(), round) {
+                    let name = subject.to_string();
+                    if self.samples.has(&case.name, &name, round) {
+                        continue;
+                    }
+                    let failed = self.samples.failures(&case.name, &name);
+                    if failed.is_some_and(|(rounds, _)| rounds >= FAILURES_MAX) {
+                        left = left.saturating_sub(1);
                         continue;
                     }
                     if self.interrupted.load(Ordering::Relaxed) {
@@ -179,7 +202,12 @@ impl Bench {
                     let what = format!("round {}: {}, {subject}", round + 1, case.name);
                     left = left.saturating_sub(1);
                     let outcome = match self.measure(case, subject, round) {
-                        Ok(sample) => summary(&sample),
+                        Ok(sample) => {
+                            if let Some(why) = sample.failure().filter(|_| subject.is_ours()) {
+                                failures.push(format!("{what}: {why}"));
+                            }
+                            summary(&sample)
+                        }
                         Err(error) => {
                             failures.push(format!("{what}: {error:#}"));
                             format!("failed: {error:#}")
@@ -210,9 +238,14 @@ impl Bench {
             Course::HalfLoad | Course::TwoOfThree(_) => self.half_load()?,
             _ => 0.0,
         };
-        let kind = (case.dataset.protocol, case.servers);
+        let is_huge = matches!(case.course, Course::Huge(_));
+        let kind = (case.dataset.protocol, case.servers, is_huge);
         if !self.fleets.contains_key(&kind) {
-            self.fleets.insert(kind, Fleet::start(kind.0, kind.1, &self.folder)?);
+            let fleet = Fleet::start(kind.0, kind.1, &self.folder)?;
+            if is_huge {
+                fleet.demote_last()?;
+            }
+            self.fleets.insert(kind, fleet);
         }
         let fleet = self.fleets.get_mut(&kind).context("servers")?;
         fleet.fill(case.dataset)?;
@@ -224,13 +257,15 @@ impl Bench {
         let cores = Cores::divide(&self.all_cores, case.workers());
         let sharder = fleet::sharder(case.servers);
         let is_wanted = |key: &str| match case.course {
-            Course::TwoOfThree(_) => sharder.shard(key.as_bytes(), || 0) + 1 < case.servers,
+            Course::TwoOfThree(_) | Course::Huge(_) => {
+                sharder.shard(key.as_bytes(), || 0) + 1 < case.servers
+            }
             _ => true,
         };
         let script = Script::new(case.dataset, case.operation, is_wanted);
         let (folder, pace) = (&self.folder, self.options.pace);
         let setting = Setting { fleet, script: &script, cores: &cores, folder, pace, half };
-        let sample = measure::measure(case, subject, round, &setting)?;
+        let sample = measure::measure(case, subject, round, &setting);
         self.samples.add(sample.clone())?;
         Ok(sample)
     }
@@ -267,13 +302,18 @@ fn summary(sample: &Sample) -> String {
         sample.value(metric).map(|value| format!("{}{unit}", svg::number(value)))
     };
     let bound = sample.is_bound_by_load().then(|| "the load is the bottleneck".to_owned());
+    let failure = sample.failure().map(|why| format!("failed: {why}"));
     let figures = [
         show(Metric::Throughput, "/s"),
         show(Metric::Cpu, " µs CPU"),
         show(Metric::P99, " µs p99"),
         show(Metric::IdleConnection, " B idle"),
         show(Metric::UsedConnection, " B used"),
+        show(Metric::FirstReply, " ms to the first reply"),
+        show(Metric::Return, " s to come back"),
+        show(Metric::Transfer, " s for 512 MiB"),
         bound,
+        failure,
     ];
     figures.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
@@ -316,7 +356,7 @@ fn conditions(options: &Options, cores: &[usize]) -> Conditions {
         first_line("memcached", &["--version"]),
         first_line("haproxy", &["-v"]).split('-').next().unwrap_or_default(),
     );
-    Conditions { text }
+    Conditions { text, cores: cores.len() }
 }
 
 /// Where cargo builds.

@@ -14,12 +14,15 @@ use super::subject::{Build, Peer};
 /// Below this a round is too few to be published.
 pub(crate) const ROUNDS_MIN: usize = 5;
 
+/// How long a measurement takes: as long as lets a whole run end in half an hour on two cores.
+const SECONDS: f64 = 0.8;
+
 pub(crate) const USAGE: &str = "\
 usage: cargo xtask bench [OPTION]...
 
-  --case NAME...      only cases whose names begin like this
+  --case NAME...      only the cases of these names; a name that no case has means all that begin like it
   --rounds N          measure everything N times; 5 if not told
-  --seconds S         for so long each time; 1 if not told
+  --seconds S         for so long each time; 0.8 if not told
   --quick             a few cases, once and shortly: to see that it works
   --fresh             begin anew instead of going on with an interrupted run
   --peer NAME=HOST:PORT[:PID]
@@ -49,7 +52,7 @@ impl Options {
         let mut options = Options {
             cases: Vec::new(),
             rounds: ROUNDS_MIN,
-            pace: Pace::of(1.0),
+            pace: Pace::of(SECONDS),
             is_quick: false,
             is_fresh: false,
             only_list: false,
@@ -82,7 +85,7 @@ impl Options {
             options.rounds = 1;
         }
         options.rounds = rounds.unwrap_or(options.rounds);
-        options.pace = Pace::of(seconds.unwrap_or(if options.is_quick { 0.2 } else { 1.0 }));
+        options.pace = Pace::of(seconds.unwrap_or(if options.is_quick { 0.2 } else { SECONDS }));
         ensure!(options.rounds > 0, "at least one round");
         ensure!(
             options.pace.span > Duration::from_millis(10),
@@ -91,9 +94,13 @@ impl Options {
         Ok(options)
     }
 
-    /// Whether a case was asked for.
-    pub(crate) fn wants(&self, case: &str) -> bool {
-        self.cases.is_empty() || self.cases.iter().any(|name| case.starts_with(name.as_str()))
+    /// Whether the case of this name was asked for; `all` are those that there are.
+    pub(crate) fn wants(&self, case: &str, all: &[&str]) -> bool {
+        self.cases.is_empty()
+            || self.cases.iter().any(|name| {
+                let is_exact = all.contains(&name.as_str());
+                if is_exact { case == name } else { case.starts_with(name.as_str()) }
+            })
     }
 }
 
@@ -152,17 +159,17 @@ mod tests {
     #[test]
     fn nothing_said_means_all_cases_five_times() {
         let options = Options::parse(&[]).expect("no words are fine");
-        assert_eq!((options.rounds, options.pace.span), (5, Duration::from_secs(1)));
-        assert!(options.wants("anything"));
+        assert_eq!((options.rounds, options.pace.span), (5, Duration::from_millis(800)));
+        assert!(options.wants("anything", &["anything"]));
     }
 
     #[test]
-    fn cases_are_named_by_their_beginning() {
-        let words = ["--case", "get-32", "churn", "--quick", "--rounds", "2"];
+    fn cases_are_named_in_full_or_by_their_beginning() {
+        let words = ["--case", "get-32-c50-p1", "set", "--quick", "--rounds", "2"];
         let options = Options::parse(&words).expect("options");
-        assert!(
-            options.wants("get-32-c50-p1") && options.wants("churn") && !options.wants("idle-100")
-        );
+        let all = ["get-32-c50-p1", "get-32-c50-p16", "set-32-c1", "set-32-c50", "churn"];
+        let wanted: Vec<_> = all.into_iter().filter(|case| options.wants(case, &all)).collect();
+        assert_eq!(wanted, ["get-32-c50-p1", "set-32-c1", "set-32-c50"]);
         assert_eq!((options.rounds, options.is_quick), (2, true));
     }
 

@@ -9,19 +9,23 @@ use anyhow::{Context, Result};
 
 use super::cases::{Case, Course};
 use super::samples::{Metric, Samples};
-use super::{goals, plots};
+use super::tables::{BOUND, FAILED, Tables};
+use super::{capacity, goals, plots};
 
 /// The document whose figures are replaced, between two lines that stay.
 const STORY: &str = "docs/performance.md";
-const BEGIN: &str = "<!-- figures, made by cargo xtask bench -->\n";
-const END: &str = "<!-- end of figures -->\n";
-/// What is appended to a figure that the load decided.
-const BOUND: &str = "†";
+const BEGIN: &str = "<!-- made by cargo xtask bench: ";
+const END: &str = "<!-- end of ";
+/// What is between such lines.
+const FIGURES: &str = "figures";
+const CAPACITY: &str = "capacity";
 
 /// Where and how it was measured.
 pub(crate) struct Conditions {
     /// In sentences.
     pub(crate) text: String,
+    /// How many the machine has.
+    pub(crate) cores: usize,
 }
 
 /// Writes everything into `folder`.
@@ -33,7 +37,9 @@ pub(crate) fn write(
 ) -> Result<()> {
     fs::create_dir_all(folder)?;
     fs::write(folder.join("results.csv"), samples.csv())?;
-    fs::write(folder.join("results.md"), results(conditions, cases, samples))?;
+    let text =
+        results(conditions, cases, samples) + "\n## Capacity\n\n" + &capacity::tables(samples);
+    fs::write(folder.join("results.md"), text)?;
     for plot in plots::all(cases, samples) {
         fs::write(folder.join(plot.file), plot.svg)?;
     }
@@ -47,20 +53,25 @@ pub(crate) fn write_story(
     samples: &Samples,
 ) -> Result<()> {
     let text = fs::read_to_string(STORY)?;
-    let figures = figures(conditions, cases, samples);
-    let text = replaced(&text, &figures)
-        .with_context(|| format!("{STORY} has no `{}` and `{}`", BEGIN.trim(), END.trim()))?;
+    let parts =
+        [(FIGURES, figures(conditions, cases, samples)), (CAPACITY, capacity::tables(samples))];
+    let text = parts.into_iter().try_fold(text, |text, (name, part)| {
+        replaced(&text, name, &part).with_context(|| format!("{STORY} has no place for {name}"))
+    })?;
     Ok(fs::write(STORY, text)?)
 }
 
-fn replaced(text: &str, figures: &str) -> Option<String> {
-    let (before, rest) = text.split_once(BEGIN)?;
-    let (_, after) = rest.split_once(END)?;
-    Some([before, BEGIN, figures, END, after].concat())
+/// The text with another part between the lines that name it.
+fn replaced(text: &str, name: &str, part: &str) -> Option<String> {
+    let (begin, end) = (format!("{BEGIN}{name} -->\n"), format!("{END}{name} -->\n"));
+    let (before, rest) = text.split_once(&begin)?;
+    let (_, after) = rest.split_once(&end)?;
+    Some([before, &begin, part, &end, after].concat())
 }
 
 fn figures(conditions: &Conditions, cases: &[Case], samples: &Samples) -> String {
-    let mut out = format!("{}\n\n{}\n", conditions.text, goals::table(cases, samples));
+    let mut out =
+        format!("{}\n\n{}\n", conditions.text, goals::table(cases, samples, conditions.cores));
     for plot in plots::all(cases, samples) {
         let _ = writeln!(out, "![{}](performance/{})\n", plot.title, plot.file);
     }
@@ -73,64 +84,76 @@ fn results(conditions: &Conditions, cases: &[Case], samples: &Samples) -> String
     let mut out = format!(
         "# Results\n\nMade by `cargo xtask bench`; [performance.md](../performance.md) says how it is measured and read. \
          {}\n\nFigures are medians over the rounds; ratios are medians of the ratios of each round. {BOUND} marks what \
-         the load decided: its cores were full while the proxy's was not, and the proxy could do more.\n\n## Aims\n\n{}",
+         the load decided: its cores were full while the proxy's was not, and the proxy could do more. {FAILED} marks \
+         what did not do all of its case.\n\n## Aims\n\n{}",
         conditions.text,
-        goals::table(cases, samples)
+        goals::table(cases, samples, conditions.cores)
     );
-    let names = subjects(cases, samples);
-    let cpu = |case: &Case, name: &str| figure(samples, case, name, Metric::Cpu, 2);
-    out += &table("CPU time per request, µs", &names, cases, samples, Some(Metric::Cpu), cpu);
-    let share = |case: &Case, name: &str| {
-        let share = samples.median(&case.name, name, Metric::UserShare)?;
-        Some(format!("{:.0} %", share * 100.0))
+    let tables = Tables::new(cases, samples);
+    out += &load_tables(&tables);
+    out += &memory_tables(&tables);
+    out += &tables.failures();
+    out
+}
+
+fn load_tables(tables: &Tables<'_>) -> String {
+    let cpu = |case: &Case, name: &str| tables.figure(case, name, Metric::Cpu, 2);
+    let mut out = tables.table("CPU time per request, µs", Some(Metric::Cpu), cpu);
+    let percent = |case: &Case, name: &str, metric| {
+        Some(format!("{:.0} %", tables.share(case, name, metric, 0.01)?))
     };
-    out += &table("User time in it", &names, cases, samples, None, share);
-    let throughput = |case: &Case, name: &str| {
-        let figure = figure(samples, case, name, Metric::Throughput, 0)?;
-        Some(if is_bound(samples, case, name) { figure + BOUND } else { figure })
-    };
-    let title = "Requests per second";
-    out += &table(title, &names, cases, samples, Some(Metric::Throughput), throughput);
-    let latency = |case: &Case, name: &str| {
-        let of = |metric| figure(samples, case, name, metric, 0);
+    out +=
+        &tables.table("User time in it", None, |case, name| percent(case, name, Metric::UserShare));
+    out += &tables.table("Requests per second", Some(Metric::Throughput), |case, name| {
+        let figure = tables.figure(case, name, Metric::Throughput, 0)?;
+        Some(if tables.is_bound(case, name) { figure + BOUND } else { figure })
+    });
+    let busy = "How busy: the proxy's cores / those of servers and load / the load alone";
+    out += &tables.table(busy, None, |case, name| {
+        let of = |metric| percent(case, name, metric);
+        let proxy = of(Metric::ProxyBusy).unwrap_or_else(|| "–".into());
+        Some(format!("{proxy} / {} / {}", of(Metric::OthersBusy)?, of(Metric::LoadBusy)?))
+    });
+    let latency = "Latency, µs: p50 / p99 / p99.9 / maximum";
+    out += &tables.table(latency, Some(Metric::P99), |case, name| {
+        let of = |metric| tables.figure(case, name, metric, 0);
         let (p50, p99, p999) = (of(Metric::P50)?, of(Metric::P99)?, of(Metric::P999)?);
-        Some(format!("{p50} / {p99} / {p999}"))
-    };
-    out += &table(
-        "Latency, µs: p50 / p99 / p99.9",
-        &names,
-        cases,
-        samples,
-        Some(Metric::P99),
-        latency,
-    );
-    let mib = |case: &Case, name: &str| {
-        let of = |metric| {
-            let kib = samples.median(&case.name, name, metric)?;
-            Some(format!("{:.1}", kib / 1024.0))
-        };
-        let start = of(Metric::ResidentAtStart)?;
-        Some(format!("{start} / {} / {}", of(Metric::ResidentPeak)?, of(Metric::ResidentSettled)?))
-    };
+        Some(format!("{p50} / {p99} / {p999} / {}", of(Metric::Max)?))
+    });
+    let calm = "The same before the huge value, and how long that took";
+    out += &tables.table(calm, None, |case, name| {
+        let of = |metric| tables.figure(case, name, metric, 0);
+        let (p50, p99, p999) = (of(Metric::CalmP50)?, of(Metric::CalmP99)?, of(Metric::CalmP999)?);
+        let took = tables.figure(case, name, Metric::Transfer, 2);
+        let took = took.map_or_else(String::new, |took| format!("; {took} s"));
+        Some(format!("{p50} / {p99} / {p999} / {}{took}", of(Metric::CalmMax)?))
+    });
+    let first = "From the start of the process to the first reply, ms";
+    out += &tables.table(first, Some(Metric::FirstReply), |case, name| {
+        tables.figure(case, name, Metric::FirstReply, 0)
+    });
+    out
+}
+
+fn memory_tables(tables: &Tables<'_>) -> String {
     let title = "Resident memory, MiB: at the start / at the peak / when all connections are gone";
-    out += &table(title, &names, cases, samples, Some(Metric::ResidentPeak), mib);
-    let connection = |case: &Case, name: &str| {
-        let of = |metric| figure(samples, case, name, metric, 0);
-        let open = of(Metric::Connections)?;
-        Some(format!(
-            "{} / {} ({open} open)",
-            of(Metric::IdleConnection)?,
-            of(Metric::UsedConnection)?
-        ))
-    };
-    out += &table(
-        "Bytes for each connection: idle / after a burst",
-        &names,
-        cases,
-        samples,
-        None,
-        connection,
-    );
+    let mut out = tables.table(title, Some(Metric::ResidentPeak), |case, name| {
+        let of = |metric| tables.share(case, name, metric, 1024.0);
+        let (start, peak) = (of(Metric::ResidentAtStart)?, of(Metric::ResidentPeak)?);
+        Some(format!("{start:.1} / {peak:.1} / {:.1}", of(Metric::ResidentSettled)?))
+    });
+    let back = "Until memory is back at the start and 32 MiB, s";
+    out += &tables.table(back, None, |case, name| {
+        let is_that = case.course == Course::SlowReaders;
+        let has_run = is_that && tables.share(case, name, Metric::ResidentSettled, 1.0).is_some();
+        let found = tables.figure(case, name, Metric::Return, 1);
+        has_run.then(|| found.unwrap_or_else(|| "over 10".into()))
+    });
+    out += &tables.table("Bytes for each connection: idle / after a burst", None, |case, name| {
+        let of = |metric| tables.figure(case, name, metric, 0);
+        let (idle, used) = (of(Metric::IdleConnection)?, of(Metric::UsedConnection)?);
+        Some(format!("{idle} / {used} ({} open)", of(Metric::Connections)?))
+    });
     out
 }
 
@@ -150,112 +173,32 @@ pub(crate) fn beside(build: &str, cases: &[Case], samples: &Samples) -> String {
     out
 }
 
-/// The names of all subjects, those of the first case first.
-fn subjects(cases: &[Case], samples: &Samples) -> Vec<String> {
-    let mut names: Vec<String> = Vec::new();
-    for name in cases.iter().flat_map(|case| case.subjects.iter().map(ToString::to_string)) {
-        let is_there = samples.all.iter().any(|sample| sample.subject == name);
-        if is_there && !names.contains(&name) {
-            names.push(name);
-        }
-    }
-    names
-}
-
-/// A heading and a table with one row for each case that has something to say, with a ratio if that of `ratio` means
-/// something.
-fn table(
-    title: &str,
-    names: &[String],
-    cases: &[Case],
-    samples: &Samples,
-    ratio: Option<Metric>,
-    cell: impl Fn(&Case, &str) -> Option<String>,
-) -> String {
-    let rows: Vec<(&Case, Vec<Option<String>>)> = cases
-        .iter()
-        .map(|case| (case, names.iter().map(|name| cell(case, name)).collect::<Vec<_>>()))
-        .filter(|(_, cells)| cells.iter().any(Option::is_some))
-        .collect();
-    let is_used = |column: &usize| rows.iter().any(|(_, cells)| cells[*column].is_some());
-    let columns: Vec<usize> = (0..names.len()).filter(is_used).collect();
-    let mut out = format!("\n## {title}\n\n| case |");
-    columns.iter().for_each(|column| out.extend([" ", &names[*column], " |"]));
-    if ratio.is_some() {
-        out.push_str(" ours / twemproxy |");
-    }
-    out.push_str("\n|---|");
-    (0..columns.len() + usize::from(ratio.is_some())).for_each(|_| out.push_str("---:|"));
-    out.push('\n');
-    for (case, cells) in rows {
-        let _ = write!(out, "| {} |", case.title);
-        for column in &columns {
-            let _ = write!(out, " {} |", cells[*column].as_deref().unwrap_or_default());
-        }
-        if let Some(metric) = ratio {
-            let ratio = samples.ratio(&case.name, "ours", "twemproxy 0.5", metric);
-            let _ =
-                write!(out, " {} |", ratio.map_or_else(String::new, |ratio| format!("{ratio:.2}")));
-        }
-        out.push('\n');
-    }
-    out
-}
-
-fn figure(
-    samples: &Samples,
-    case: &Case,
-    name: &str,
-    metric: Metric,
-    digits: usize,
-) -> Option<String> {
-    let value = samples.median(&case.name, name, metric)?;
-    Some(grouped(&format!("{value:.digits$}")))
-}
-
-/// A number with a comma before every three digits ahead of the point.
-fn grouped(number: &str) -> String {
-    let (sign, number) = number.strip_prefix('-').map_or(("", number), |rest| ("-", rest));
-    let whole = number.find('.').unwrap_or(number.len());
-    let mut out = String::from(sign);
-    for (index, c) in number.chars().enumerate() {
-        if index > 0 && index < whole && (whole - index).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(c);
-    }
-    out
-}
-
-/// Whether the load decided the throughput in most rounds. At half load it is meant to.
-fn is_bound(samples: &Samples, case: &Case, name: &str) -> bool {
-    let (mut bound, mut all) = (0, 0);
-    for sample in samples.of(&case.name, name) {
-        bound += usize::from(sample.is_bound_by_load());
-        all += 1;
-    }
-    matches!(case.course, Course::Saturated { .. } | Course::Churn) && 2 * bound > all
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{BEGIN, Conditions, END, grouped, replaced, results};
+    use super::{BEGIN, CAPACITY, Conditions, END, FIGURES, replaced, results};
     use crate::bench::cases;
     use crate::bench::samples::{Metric, Sample, Samples};
     use crate::started::Folder;
 
     #[test]
     fn figures_are_replaced_and_the_story_stays() {
-        let text = format!("before\n{BEGIN}old\n{END}after\n");
-        let new = format!("before\n{BEGIN}new\n{END}after\n");
-        assert_eq!(replaced(&text, "new\n"), Some(new));
-        assert_eq!(replaced("no place", "new\n"), None);
+        let text = |figures| {
+            format!(
+                "before\n{BEGIN}{FIGURES} -->\n{figures}{END}{FIGURES} -->\nbetween\n\
+                 {BEGIN}{CAPACITY} -->\nold\n{END}{CAPACITY} -->\nafter\n"
+            )
+        };
+        assert_eq!(replaced(&text("old\n"), FIGURES, "new\n"), Some(text("new\n")));
+        assert_eq!(replaced("no place", FIGURES, "new\n"), None);
     }
 
     #[test]
-    fn digits_are_grouped() {
-        let numbers = ["1", "999", "1000", "1234567.89", "-1234.5"];
-        assert_eq!(numbers.map(grouped), ["1", "999", "1,000", "1,234,567.89", "-1,234.5"]);
+    fn the_document_has_a_place_for_every_part() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/performance.md");
+        let text = std::fs::read_to_string(path).expect("the document");
+        for part in [FIGURES, CAPACITY] {
+            assert!(replaced(&text, part, "").is_some(), "{part}");
+        }
     }
 
     #[test]
@@ -272,7 +215,7 @@ mod tests {
                 samples.add(sample).expect("written");
             }
         }
-        let conditions = Conditions { text: "Here.".into() };
+        let conditions = Conditions { text: "Here.".into(), cores: 2 };
         let text = results(&conditions, &cases::all(2), &samples);
         let title = "GET 32 B, 50 connections, pipeline 1";
         assert!(text.contains(&format!("| {title} | 10.00 | 40.00 | 0.25 |")), "{text}");

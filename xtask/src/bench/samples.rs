@@ -23,10 +23,22 @@ pub(crate) enum Metric {
     P50,
     P99,
     P999,
+    Max,
+    /// The same before the huge value came, µs.
+    CalmP50,
+    CalmP99,
+    CalmP999,
+    CalmMax,
+    /// How long a huge value took, s.
+    Transfer,
     /// Resident memory, KiB: freshly started, at the peak, and when all connections are gone.
     ResidentAtStart,
     ResidentPeak,
     ResidentSettled,
+    /// How long memory took to come back after a burst, s.
+    Return,
+    /// From the start of the process to its first reply, ms.
+    FirstReply,
     /// Resident memory for each connection, bytes: before anything was sent, and after a burst.
     IdleConnection,
     UsedConnection,
@@ -41,16 +53,24 @@ pub(crate) enum Metric {
 }
 
 /// The metrics in their order, with the names of their columns.
-const COLUMNS: [(Metric, &str); 15] = [
+const COLUMNS: [(Metric, &str); 23] = [
     (Metric::Throughput, "requests_per_second"),
     (Metric::Cpu, "cpu_us_per_request"),
     (Metric::UserShare, "user_share"),
     (Metric::P50, "p50_us"),
     (Metric::P99, "p99_us"),
     (Metric::P999, "p999_us"),
+    (Metric::Max, "max_us"),
+    (Metric::CalmP50, "calm_p50_us"),
+    (Metric::CalmP99, "calm_p99_us"),
+    (Metric::CalmP999, "calm_p999_us"),
+    (Metric::CalmMax, "calm_max_us"),
+    (Metric::Transfer, "transfer_s"),
     (Metric::ResidentAtStart, "resident_at_start_kib"),
     (Metric::ResidentPeak, "resident_peak_kib"),
     (Metric::ResidentSettled, "resident_settled_kib"),
+    (Metric::Return, "return_s"),
+    (Metric::FirstReply, "first_reply_ms"),
     (Metric::IdleConnection, "idle_connection_bytes"),
     (Metric::UsedConnection, "used_connection_bytes"),
     (Metric::Connections, "connections"),
@@ -66,12 +86,24 @@ pub(crate) struct Sample {
     pub(crate) subject: String,
     pub(crate) round: usize,
     values: [Option<f64>; COLUMNS.len()],
+    /// What it could not do, in one line; there may be values all the same.
+    failure: Option<String>,
 }
 
 impl Sample {
     pub(crate) fn new(case: &str, subject: &str, round: usize) -> Sample {
         let (case, subject) = (case.to_owned(), subject.to_owned());
-        Sample { case, subject, round, values: [None; COLUMNS.len()] }
+        Sample { case, subject, round, values: [None; COLUMNS.len()], failure: None }
+    }
+
+    /// Records what the subject could not do.
+    pub(crate) fn fail(&mut self, why: &str) {
+        let line = why.split_whitespace().collect::<Vec<_>>().join(" ");
+        self.failure = Some(line.replace('"', "'"));
+    }
+
+    pub(crate) fn failure(&self) -> Option<&str> {
+        self.failure.as_deref()
     }
 
     pub(crate) fn set(&mut self, metric: Metric, value: f64) {
@@ -97,19 +129,28 @@ impl Sample {
                 None => write!(line, ","),
             };
         }
+        let _ = match &self.failure {
+            Some(why) => write!(line, ",\"{why}\""),
+            None => write!(line, ","),
+        };
         line
     }
 
     fn parse(line: &str) -> Option<Sample> {
         let (case, rest) = line.split_once(",\"")?;
         let (subject, rest) = rest.split_once("\",")?;
-        let mut fields = rest.split(',');
+        // The failure may hold commas.
+        let mut fields = rest.splitn(COLUMNS.len() + 2, ',');
         let mut sample = Sample::new(case, subject, fields.next()?.parse().ok()?);
         for value in &mut sample.values {
             let field = fields.next()?;
             *value = if field.is_empty() { None } else { Some(field.parse().ok()?) };
         }
-        fields.next().is_none().then_some(sample)
+        let failure = fields.next()?;
+        if !failure.is_empty() {
+            sample.failure = Some(failure.strip_prefix('"')?.strip_suffix('"')?.to_owned());
+        }
+        Some(sample)
     }
 }
 
@@ -129,9 +170,13 @@ impl Samples {
         }
         let first = format!("# {origin}");
         let text = fs::read_to_string(path).unwrap_or_default();
-        // A line that was cut when the run was ended is measured again.
+        // A line that was cut when the run was ended is measured again, and so is what ours could not do.
         let is_same = text.lines().next() == Some(&first);
-        let all: Vec<Sample> = text.lines().filter(|_| is_same).filter_map(Sample::parse).collect();
+        let whole = text.split_inclusive('\n').filter(|line| is_same && line.ends_with('\n'));
+        let all: Vec<Sample> = whole
+            .filter_map(|line| Sample::parse(line.trim_end()))
+            .filter(|sample| sample.failure.is_none() || !sample.subject.starts_with("ours"))
+            .collect();
         let mut kept = format!("{first}\n{}\n", header());
         all.iter().for_each(|sample| kept.extend([sample.line().as_str(), "\n"]));
         fs::write(path, kept).with_context(|| format!("cannot write {}", path.display()))?;
@@ -166,6 +211,17 @@ impl Samples {
         self.all.iter().filter(move |sample| sample.case == case && sample.subject == subject)
     }
 
+    /// In how many rounds a subject could not do all of a case, with what it said the first time.
+    pub(crate) fn failures(&self, case: &str, subject: &str) -> Option<(usize, &str)> {
+        let mut failed = self
+            .all
+            .iter()
+            .filter(|sample| sample.case == case && sample.subject == subject)
+            .filter_map(Sample::failure);
+        let first = failed.next()?;
+        Some((1 + failed.count(), first))
+    }
+
     /// The median of a metric over the rounds.
     pub(crate) fn median(&self, case: &str, subject: &str, metric: Metric) -> Option<f64> {
         median(self.of(case, subject).filter_map(|sample| sample.value(metric)).collect())
@@ -174,11 +230,23 @@ impl Samples {
     /// The median of the ratios of two subjects, round by round: what a neighbour on the machine does to a round, it
     /// does to both.
     pub(crate) fn ratio(&self, case: &str, of: &str, to: &str, metric: Metric) -> Option<f64> {
-        let ratios = self.of(case, of).filter_map(|sample| {
-            let other = self.of(case, to).find(|other| other.round == sample.round)?;
-            Some(sample.value(metric)? / other.value(metric)?)
+        self.within_rounds((case, of), (case, to), |of, to| {
+            Some(of.value(metric)? / to.value(metric)?)
+        })
+    }
+
+    /// The median of what `compare` says of two subjects in two cases, round by round.
+    pub(crate) fn within_rounds(
+        &self,
+        of: (&str, &str),
+        to: (&str, &str),
+        compare: impl Fn(&Sample, &Sample) -> Option<f64>,
+    ) -> Option<f64> {
+        let found = self.of(of.0, of.1).filter_map(|sample| {
+            let other = self.of(to.0, to.1).find(|other| other.round == sample.round)?;
+            compare(sample, other)
         });
-        median(ratios.filter(|ratio| ratio.is_finite()).collect())
+        median(found.filter(|found| found.is_finite()).collect())
     }
 }
 
@@ -188,7 +256,7 @@ fn identity(sample: &Sample) -> (String, String, usize) {
 
 fn header() -> String {
     let names: Vec<&str> = COLUMNS.iter().map(|(_, name)| *name).collect();
-    format!("case,subject,round,{}", names.join(","))
+    format!("case,subject,round,{},failure", names.join(","))
 }
 
 /// The middle one, or what lies between the two in the middle.
@@ -233,6 +301,24 @@ mod tests {
         );
         let other = Samples::open(&path, "another binary").expect("a new file");
         assert!(other.all.is_empty());
+    }
+
+    #[test]
+    fn what_a_peer_could_not_do_is_kept_and_what_ours_could_not_is_tried_again() {
+        let folder = Folder::create().expect("a folder");
+        let path = folder.path().join("failures.csv");
+        let mut samples = Samples::open(&path, "").expect("a new file");
+        let mut slow = sample("twemproxy 0.5", 0, 3.0);
+        slow.fail("1,000 requests were\n \"never\" answered");
+        let mut ours = sample("ours", 0, 1.0);
+        ours.fail("no");
+        samples.add(slow.clone()).expect("written");
+        samples.add(ours).expect("written");
+        let resumed = Samples::open(&path, "").expect("the same file");
+        assert_eq!(resumed.all, [slow]);
+        let why = "1,000 requests were 'never' answered";
+        assert_eq!(resumed.failures("get", "twemproxy 0.5"), Some((1, why)));
+        assert_eq!(resumed.failures("get", "ours"), None);
     }
 
     #[test]

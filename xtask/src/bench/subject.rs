@@ -1,6 +1,6 @@
 //! What is measured: ours, twemproxy, a proxy that only relays, no proxy, and whatever else listens somewhere.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -8,8 +8,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use super::load::script::Protocol;
-use super::{fleet, machine};
+use super::load::script::{Protocol, Script};
+use super::{echo, fleet, machine};
 use crate::started::{self, Folder, Running};
 
 pub(crate) const TWEMPROXY: &str = "/usr/sbin/nutcracker";
@@ -28,6 +28,8 @@ pub(crate) enum Subject {
     Haproxy,
     /// The first server itself.
     Direct,
+    /// An echo without servers: what the system calls of a proxy cost alone.
+    Echo,
     /// Somebody else's, running already.
     Peer(Peer),
 }
@@ -72,6 +74,7 @@ impl fmt::Display for Subject {
             Subject::Twemproxy => write!(f, "twemproxy 0.5"),
             Subject::Haproxy => write!(f, "HAProxy, TCP"),
             Subject::Direct => write!(f, "no proxy"),
+            Subject::Echo => write!(f, "echo (floor)"),
             Subject::Peer(peer) => write!(f, "{}", peer.name),
         }
     }
@@ -80,12 +83,18 @@ impl fmt::Display for Subject {
 /// A subject that serves. What was started for it ends with this value.
 pub(crate) struct Serving {
     running: Option<Running>,
-    pub(crate) listen: SocketAddr,
+    /// One address for each pool.
+    pub(crate) listen: Vec<SocketAddr>,
     /// The process whose time and memory are measured.
     pub(crate) process: Option<u32>,
 }
 
 impl Serving {
+    /// Fails when what was started has ended by itself.
+    pub(crate) fn check(&mut self) -> Result<()> {
+        self.running.as_mut().map_or(Ok(()), Running::check)
+    }
+
     /// Ends what was started.
     pub(crate) fn stop(self) -> Result<()> {
         self.running.map_or(Ok(()), Running::stop)
@@ -100,6 +109,11 @@ impl Subject {
             Subject::Haproxy => crate::setup::HAPROXY.is_present(),
             _ => true,
         }
+    }
+
+    /// Whether it has to do every case.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.as_ours().is_some()
     }
 
     /// How ours is started, if it is ours.
@@ -118,78 +132,96 @@ impl Subject {
         }
     }
 
-    /// Starts it afresh in front of `servers`, kept on `cores`.
+    /// Starts it afresh in front of the servers of `scene`.
     ///
     /// # Errors
     /// When it does not come up.
-    pub(crate) fn start(
-        &self,
-        protocol: Protocol,
-        servers: &[SocketAddr],
-        cores: &[usize],
-        folder: &Folder,
-    ) -> Result<Serving> {
+    pub(crate) fn start(&self, scene: &Scene<'_>) -> Result<Serving> {
         let serving = match self {
-            Subject::Ours(ours) => {
-                start_ours(&started::release_binary(), *ours, protocol, servers, folder)?
-            }
-            Subject::Build(build, ours) => {
-                start_ours(&build.path, *ours, protocol, servers, folder)?
-            }
+            Subject::Ours(ours) => start_ours(&started::release_binary(), *ours, scene)?,
+            Subject::Build(build, ours) => start_ours(&build.path, *ours, scene)?,
             Subject::Twemproxy => {
-                let conf = pool(protocol, servers)?;
-                start_nutcracker(Path::new(TWEMPROXY), &[], &conf, folder)?
+                start_nutcracker(Path::new(TWEMPROXY), &[], &scene.conf()?, scene.folder)?
             }
-            Subject::Haproxy => start_haproxy(servers, folder)?,
+            Subject::Haproxy => start_haproxy(scene.servers, scene.folder)?,
             Subject::Direct => {
-                let listen = *servers.first().context("no server")?;
-                Serving { running: None, listen, process: None }
+                let listen = *scene.servers.first().context("no server")?;
+                Serving { running: None, listen: vec![listen], process: None }
             }
+            Subject::Echo => start_echo(scene)?,
             Subject::Peer(peer) => {
-                Serving { running: None, listen: peer.address, process: peer.process }
+                Serving { running: None, listen: vec![peer.address], process: peer.process }
             }
         };
         if let Some(process) = serving.process {
-            machine::pin(process, cores)?;
+            machine::pin(process, scene.cores)?;
         }
         Ok(serving)
     }
 }
 
-/// A pool of servers as twemproxy's file has it, and where it listens.
+/// What a subject is started for.
+pub(crate) struct Scene<'a> {
+    pub(crate) protocol: Protocol,
+    pub(crate) servers: &'a [SocketAddr],
+    /// Servers in the list of a pool; beyond those that there are, the same under further names.
+    pub(crate) entries: usize,
+    pub(crate) pools: usize,
+    /// Where it is kept.
+    pub(crate) cores: &'a [usize],
+    pub(crate) script: &'a Script,
+    pub(crate) folder: &'a Folder,
+}
+
+/// Pools as twemproxy's file has them, and where they listen.
 struct Conf {
-    listen: SocketAddr,
+    listen: Vec<SocketAddr>,
     text: String,
 }
 
-fn pool(protocol: Protocol, servers: &[SocketAddr]) -> Result<Conf> {
-    let listen = fleet::free_address()?;
-    let list: String = servers
-        .iter()
-        .enumerate()
-        .map(|(index, server)| format!("   - {server}:1 {}\n", fleet::name(index)))
-        .collect();
-    let is_redis = protocol == Protocol::Redis;
-    let text = format!(
-        "bench:\n  listen: {listen}\n  redis: {is_redis}\n  hash: fnv1a_64\n  distribution: ketama\n  timeout: 60000\n  \
-         preconnect: true\n  servers:\n{list}"
-    );
-    Ok(Conf { listen, text })
+impl Scene<'_> {
+    fn conf(&self) -> Result<Conf> {
+        let listen = fleet::free_addresses(self.pools)?;
+        let servers = self.servers.iter().cycle().take(self.entries).enumerate();
+        let list: String = servers
+            .map(|(index, server)| format!("   - {server}:1 {}\n", fleet::name(index)))
+            .collect();
+        let is_redis = self.protocol == Protocol::Redis;
+        let mut text = String::new();
+        for (pool, listen) in listen.iter().enumerate() {
+            let _ = write!(
+                text,
+                "bench{pool}:\n  listen: {listen}\n  redis: {is_redis}\n  hash: fnv1a_64\n  distribution: ketama\n  \
+                 timeout: 60000\n  preconnect: true\n  servers:\n{list}"
+            );
+        }
+        Ok(Conf { listen, text })
+    }
 }
 
-fn start_ours(
-    binary: &Path,
-    ours: Ours,
-    protocol: Protocol,
-    servers: &[SocketAddr],
-    folder: &Folder,
-) -> Result<Serving> {
-    let mut conf = pool(protocol, servers)?;
+fn start_ours(binary: &Path, ours: Ours, scene: &Scene<'_>) -> Result<Serving> {
+    let mut conf = scene.conf()?;
     if !ours.has_window {
         conf.text.insert_str(0, "global:\n  batch_window_us: 0\n");
     }
     let workers = ours.workers.to_string();
-    start_nutcracker(binary, &["--workers", &workers], &conf, folder)
+    start_nutcracker(binary, &["--workers", &workers], &conf, scene.folder)
+}
+
+/// This program again, as [`echo`].
+fn start_echo(scene: &Scene<'_>) -> Result<Serving> {
+    let listen = fleet::free_address()?;
+    let script = scene.script;
+    let request_bytes = (script.start(1) - script.start(0)).to_string();
+    let head = String::from_utf8(script.reply.head.clone())?;
+    let mut reply = head;
+    reply.extend(std::iter::repeat_n('x', script.reply.len - reply.len()));
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(["bench", echo::VERB, &listen.to_string(), &request_bytes, &reply]);
+    let log = scene.folder.path().join("echo.log");
+    let running = Running::start("the echo".into(), &mut command, listen, log)?;
+    let process = Some(running.id());
+    Ok(Serving { running: Some(running), listen: vec![listen], process })
 }
 
 fn start_nutcracker(
@@ -202,12 +234,13 @@ fn start_nutcracker(
     fs::write(&path, &conf.text)?;
     let log = folder.path().join("proxy.log");
     let stats = fleet::free_address()?;
+    let listening = *conf.listen.first().context("no pool")?;
     let mut command = Command::new(binary);
     command.arg("-c").arg(&path).arg("-o").arg(&log).args(["-a", "127.0.0.1"]);
     command.args(["-s", &stats.port().to_string()]).args(flags);
-    let running = Running::start(binary.display().to_string(), &mut command, conf.listen, log)?;
+    let running = Running::start(binary.display().to_string(), &mut command, listening, log)?;
     let process = Some(running.id());
-    Ok(Serving { running: Some(running), listen: conf.listen, process })
+    Ok(Serving { running: Some(running), listen: conf.listen.clone(), process })
 }
 
 fn start_haproxy(servers: &[SocketAddr], folder: &Folder) -> Result<Serving> {
@@ -230,5 +263,5 @@ fn start_haproxy(servers: &[SocketAddr], folder: &Folder) -> Result<Serving> {
     let log = folder.path().join("haproxy.log");
     let running = Running::start("haproxy".into(), &mut command, listen, log)?;
     let process = Some(running.id());
-    Ok(Serving { running: Some(running), listen, process })
+    Ok(Serving { running: Some(running), listen: vec![listen], process })
 }

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use proto::memcached;
 
 use super::Link;
+use crate::counters::ServerCounts;
 
 /// A reply that a server owes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +44,12 @@ impl Asked {
         command.is_some_and(|command| command.policy == memcached::Policy::Keyless)
     }
 
+    /// Whether a server can mean what begins like `head` as the answer to it, and as a value.
+    pub(super) fn is_value(self, head: &[u8]) -> bool {
+        let command = memcached::command::all().get(usize::from(self.0));
+        command.is_some_and(|command| command.is_value(head))
+    }
+
     /// Whether a server can mean `reply` as the answer to it.
     fn is_answered_by(self, reply: &[u8]) -> bool {
         let command = memcached::command::all().get(usize::from(self.0));
@@ -53,6 +60,18 @@ impl Asked {
 impl Owed {
     pub(super) fn begin(&self) -> u64 {
         self.end - u64::from(self.bytes)
+    }
+
+    /// Its reply has come, or has begun to.
+    #[inline]
+    pub(super) fn note_answered(&self, was_written: bool, counts: &ServerCounts) {
+        if was_written {
+            counts.out_queue.sub(1);
+            counts.out_queue_bytes.sub(u64::from(self.bytes));
+        } else {
+            counts.in_queue.sub(1);
+            counts.in_queue_bytes.sub(u64::from(self.bytes));
+        }
     }
 }
 
@@ -90,6 +109,7 @@ impl Link {
     }
 
     /// The oldest request, and whether it is written whole.
+    #[inline]
     pub(super) fn take_front(&mut self) -> Option<(Owed, bool)> {
         let owed = self.fifo.pop_front()?;
         let was_written = self.written > 0;

@@ -48,7 +48,14 @@ impl Engine {
             self.break_link(l, Break::Fault(fault::TIMED_OUT), now);
             return None;
         }
+        if link.is_paused() {
+            return None;
+        }
         self.expire_requests(l, timeout_us, now);
+        let flow_due = self.expire_stream(l, timeout_us, now);
+        if !self.links.contains(l as usize) {
+            return None;
+        }
         let link = &self.links[l as usize];
         let unsent = link.silent.front().map(|silence| silence.at + timeout_us);
         if unsent.is_some_and(|deadline| deadline <= now.mono_us) {
@@ -57,8 +64,9 @@ impl Engine {
             return None;
         }
         let next = link.fifo.get(link.late as usize).map(|owed| owed.at + timeout_us);
-        let next = [next, unsent].into_iter().flatten().min();
-        if link.late == 0 {
+        let next = [next, unsent, flow_due].into_iter().flatten().min();
+        // While a reply flows it serves somebody.
+        if link.late == 0 || link.is_flowing() && link.late <= LATE_MAX {
             return next;
         }
         // A connection that serves nobody counts as silent: what it sends may not even be what it owes.
@@ -82,7 +90,7 @@ impl Engine {
                 return;
             }
             let (request, fragment) = (std::mem::replace(&mut owed.request, NONE), owed.fragment);
-            if link.late == 0 {
+            if link.late == 0 && link.stream.is_none() {
                 link.heard_at = now.mono_us;
             }
             link.late += 1;
@@ -94,7 +102,7 @@ impl Engine {
         }
     }
 
-    fn count_timeout(&self, pool: u32, server: u32) {
+    pub(super) fn count_timeout(&self, pool: u32, server: u32) {
         self.pools[pool as usize].servers[server as usize].counts.server_timedout.add(1);
     }
 }

@@ -180,6 +180,8 @@ pub struct Limits {
     pub worker_memory_bytes_max: usize,
     /// Longest wait for more work in a turn under load, µs; 0 never waits.
     pub window_us_max: u64,
+    /// A reply at least so long, as far as is known, is passed on while it arrives.
+    pub cut_through_bytes_min: usize,
     /// Longest wait for what is in flight on connections that a newer topology has no use for, µs.
     pub drain_us_max: u64,
 }
@@ -191,6 +193,7 @@ impl Default for Limits {
             client_requests_max: 4096,
             worker_memory_bytes_max: 0,
             window_us_max: 100,
+            cut_through_bytes_min: 256 << 10,
             drain_us_max: 10_000_000,
         }
     }

@@ -279,6 +279,7 @@ fn draw_limits(random: &mut Random) -> Limits {
         client_requests_max: random.pick(&[1, 2, 3, 16, 4_096]),
         worker_memory_bytes_max: random.pick(&[0, 0, 0, 0, 0, 30_000, 300_000]),
         window_us_max: 100,
+        cut_through_bytes_min: usize::MAX,
         drain_us_max: random.pick(&[1_000_000, u64::MAX]),
     }
 }

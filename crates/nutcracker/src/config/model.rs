@@ -190,6 +190,7 @@ impl Global {
             worker_memory_bytes_max: saturate(share),
             window_us_max: self.batch_window_us,
             drain_us_max: saturate_us(self.drain_timeout),
+            ..Limits::default()
         }
     }
 }

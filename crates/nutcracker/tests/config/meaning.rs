@@ -359,6 +359,7 @@ fn the_topology_says_what_the_file_says() {
         worker_memory_bytes_max: 334,
         window_us_max: 50,
         drain_us_max: 3_000_000,
+        ..Limits::default()
     };
     assert_eq!(topology.limits, expected);
     let [a, b] = topology.pools.as_slice() else { panic!("two pools") };

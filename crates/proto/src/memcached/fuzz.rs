@@ -7,7 +7,8 @@
 
 use super::limits::{KEY_BYTES_MAX, REPLY_LINE_BYTES_MAX};
 use super::{
-    Policy, ReplyScan, ReplyScanner, Request, RequestScanner, Scan, Silence, binary, key, walk,
+    Malformed, Policy, ReplyScan, ReplyScanner, Request, RequestScanner, Scan, Silence, binary,
+    key, walk,
 };
 use crate::Span;
 
@@ -147,6 +148,10 @@ pub fn fuzz_reply(bytes: &[u8]) {
             outcome => Some(outcome),
         });
         assert_eq!(outcome.unwrap_or(ReplyScan::Incomplete), whole, "in steps of {step}");
+        for share in [1, 2] {
+            let outcome = scan_and_forget(bytes, step, share, ReplyScanner::default());
+            assert_eq!(outcome, whole, "forgotten in steps of {step}");
+        }
     }
     match whole {
         ReplyScan::Complete(len) => {
@@ -158,6 +163,35 @@ pub fn fuzz_reply(bytes: &[u8]) {
             assert!(bytes.contains(&b'\r') || line.len() <= REPLY_LINE_BYTES_MAX);
         }
     }
+}
+
+/// Scans in steps and after each removes what may be removed, or the `share`-th part of it.
+fn scan_and_forget(
+    bytes: &[u8],
+    step: usize,
+    share: usize,
+    mut scanner: ReplyScanner,
+) -> ReplyScan {
+    let mut gone = 0_usize;
+    let outcome = steps(bytes, step, |piece| {
+        let left = piece.get(gone..).expect("what is passed has arrived");
+        match scanner.scan(left) {
+            ReplyScan::Incomplete => {
+                let passed = scanner.bytes_passed(left.len());
+                assert!(passed <= left.len());
+                assert!(scanner.bytes_wanted() >= passed);
+                scanner.forget(passed.div_ceil(share));
+                gone += passed.div_ceil(share);
+                None
+            }
+            ReplyScan::Complete(len) => Some(ReplyScan::Complete(gone + len)),
+            ReplyScan::Malformed(malformed) => Some(ReplyScan::Malformed(Malformed {
+                offset: gone + malformed.offset,
+                ..malformed
+            })),
+        }
+    });
+    outcome.unwrap_or(ReplyScan::Incomplete)
 }
 
 fn use_reply(reply: &[u8]) {

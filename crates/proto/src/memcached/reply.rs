@@ -17,7 +17,8 @@ pub enum ReplyScan {
 
 /// Scans one reply. [`Default`] is the state at its first byte.
 ///
-/// INVARIANT: `at` is at most the length of the bytes of the latest call, and no byte before `line`
+/// INVARIANT: `at` is at most the length of the bytes of the latest call, less what was forgotten
+/// since, and is `line` only where a line begins and nothing of it was looked at. No byte before `line`
 /// is looked at again; a line is looked at once to find its end and once for what it says.
 #[derive(Clone, Debug, Default)]
 pub struct ReplyScanner {
@@ -53,8 +54,9 @@ enum Halt {
 }
 
 impl ReplyScanner {
-    /// Scans on. `bytes` begins at the reply's first byte and is never shorter than in the call
-    /// before. After anything but [`ReplyScan::Incomplete`] start afresh.
+    /// Scans on. `bytes` begins at the reply's first byte that was not forgotten and is never shorter
+    /// than in the call before, less what was forgotten since. After anything but
+    /// [`ReplyScan::Incomplete`] start afresh.
     #[inline]
     pub fn scan(&mut self, bytes: &[u8]) -> ReplyScan {
         loop {
@@ -95,6 +97,33 @@ impl ReplyScanner {
         match self.stage {
             Stage::Value { end, .. } => (end as usize).saturating_add(2),
             Stage::First | Stage::Next => self.at as usize,
+        }
+    }
+
+    /// How many of the `available` bytes of the latest call, from the first on, are not looked at
+    /// again: they may be passed on and [forgotten](Self::forget).
+    pub fn bytes_passed(&self, available: usize) -> usize {
+        match self.stage {
+            Stage::Value { end, .. } => (end as usize).min(available),
+            Stage::First | Stage::Next => self.line as usize,
+        }
+    }
+
+    /// The first `bytes` bytes, at most [`bytes_passed`](Self::bytes_passed), were removed: offsets
+    /// count from the first one that is left. With that, a reply may be longer than offsets are wide.
+    pub fn forget(&mut self, bytes: usize) {
+        let bytes = offset32(bytes);
+        match &mut self.stage {
+            Stage::Value { end, .. } => {
+                *end = end.saturating_sub(bytes);
+                // Inside a value no line begins.
+                self.line = self.line.saturating_sub(bytes);
+                self.at = self.at.saturating_sub(bytes).max(self.line.saturating_add(1));
+            }
+            Stage::First | Stage::Next => {
+                self.line = self.line.saturating_sub(bytes);
+                self.at = self.at.saturating_sub(bytes);
+            }
         }
     }
 

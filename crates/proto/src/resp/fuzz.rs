@@ -6,7 +6,7 @@
 )]
 
 use super::command::{self, Policy};
-use super::{ReplyScan, ReplyScanner, RequestScanner, Scan, encode, inline, walk};
+use super::{Malformed, ReplyScan, ReplyScanner, RequestScanner, Scan, encode, inline, walk};
 use crate::Span;
 use crate::resp::reply::Protocol;
 
@@ -70,6 +70,10 @@ pub fn fuzz_reply(bytes: &[u8]) {
                 outcome => Some(outcome),
             });
             assert_eq!(outcome.unwrap_or(ReplyScan::Incomplete), whole, "in steps of {step}");
+            for share in [1, 2] {
+                let outcome = scan_and_forget(bytes, step, share, ReplyScanner::new(protocol));
+                assert_eq!(outcome, whole, "forgotten in steps of {step}");
+            }
         }
         match whole {
             ReplyScan::Complete(len) => {
@@ -134,6 +138,35 @@ fn encodes_to_the_same_arguments(request: &[u8], args: &[Span]) {
     let outcome = RequestScanner::default().scan(&again, &mut spans);
     assert_eq!(outcome, Scan::Complete(again.len()));
     assert!(args.iter().map(|arg| arg.of(request)).eq(spans.iter().map(|arg| arg.of(&again))));
+}
+
+/// Scans in steps and after each removes what may be removed, or the `share`-th part of it.
+fn scan_and_forget(
+    bytes: &[u8],
+    step: usize,
+    share: usize,
+    mut scanner: ReplyScanner,
+) -> ReplyScan {
+    let mut gone = 0_usize;
+    let outcome = steps(bytes, step, |piece| {
+        let left = piece.get(gone..).expect("what is passed has arrived");
+        match scanner.scan(left) {
+            ReplyScan::Incomplete => {
+                let passed = scanner.bytes_passed(left.len());
+                assert!(passed <= left.len());
+                assert!(scanner.bytes_wanted() >= passed);
+                scanner.forget(passed.div_ceil(share));
+                gone += passed.div_ceil(share);
+                None
+            }
+            ReplyScan::Complete(len) => Some(ReplyScan::Complete(gone + len)),
+            ReplyScan::Malformed(malformed) => Some(ReplyScan::Malformed(Malformed {
+                offset: gone + malformed.offset,
+                ..malformed
+            })),
+        }
+    });
+    outcome.unwrap_or(ReplyScan::Incomplete)
 }
 
 fn use_reply(reply: &[u8]) {

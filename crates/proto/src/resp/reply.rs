@@ -29,8 +29,8 @@ pub enum Protocol {
 /// Scans one reply of any nesting, by counting the elements still owed. [`Default`] is the state
 /// at the first byte of a RESP2 reply.
 ///
-/// INVARIANT: `at` is at most the length of the bytes of the latest call, and no byte before it is
-/// looked at again.
+/// INVARIANT: `at` is at most the length of the bytes of the latest call, less what was forgotten
+/// since, and no byte before it is looked at again.
 #[derive(Clone, Debug)]
 pub struct ReplyScanner {
     /// Elements not yet found; 0 once the reply is complete.
@@ -77,14 +77,16 @@ impl ReplyScanner {
         Self { owed: 1, number, at: 0, line: 0, stage: Stage::Mark, kind: 0, protocol }
     }
 
-    /// Scans on. `bytes` begins at the reply's first byte and is never shorter than in the call
-    /// before. After anything but [`ReplyScan::Incomplete`] start afresh.
+    /// Scans on. `bytes` begins at the reply's first byte that was not forgotten and is never shorter
+    /// than in the call before, less what was forgotten since. After anything but
+    /// [`ReplyScan::Incomplete`] start afresh.
     ///
     /// A RESP3 attribute is taken as part of the reply it precedes; a push is a reply of its own.
     #[inline]
     pub fn scan(&mut self, bytes: &[u8]) -> ReplyScan {
         // PERF: a status in one look.
         if self.at == 0
+            && self.owed == 1
             && self.stage == Stage::Mark
             && let [b'+', b'O', b'K', b'\r', b'\n', ..] = bytes
         {
@@ -114,6 +116,33 @@ impl ReplyScanner {
             Stage::Payload => self.payload_end().unwrap_or(u32::MAX) as usize,
             _ => self.at as usize,
         }
+    }
+
+    /// How many of the `available` bytes of the latest call, from the first on, are not looked at
+    /// again: they may be passed on and [forgotten](Self::forget).
+    pub fn bytes_passed(&self, available: usize) -> usize {
+        match self.stage {
+            // The line end behind a payload is looked at in one piece.
+            Stage::Payload => {
+                let end = u64::from(self.at).saturating_add(self.number.value);
+                usize::try_from(end).unwrap_or(usize::MAX).min(available)
+            }
+            Stage::Line => self.line as usize,
+            Stage::Mark | Stage::Sign | Stage::Digits => self.at as usize,
+        }
+    }
+
+    /// The first `bytes` bytes, at most [`bytes_passed`](Self::bytes_passed), were removed: offsets
+    /// count from the first one that is left. With that, a reply may be longer than offsets are wide.
+    pub fn forget(&mut self, bytes: usize) {
+        let bytes = offset32(bytes);
+        if self.stage == Stage::Payload {
+            // What was removed of the payload itself is no part of it any more.
+            let of_payload = bytes.saturating_sub(self.at);
+            self.number.value = self.number.value.saturating_sub(u64::from(of_payload));
+        }
+        self.at = self.at.saturating_sub(bytes);
+        self.line = self.line.saturating_sub(bytes);
     }
 
     fn element(&mut self, bytes: &[u8]) -> Result<(), Halt> {
@@ -390,6 +419,25 @@ mod tests {
     fn more_elements_than_can_be_counted_are_refused() {
         let mut scanner = ReplyScanner { owed: u64::MAX, ..ReplyScanner::default() };
         assert_eq!(scanner.scan(b"*2\r\n"), malformed(2, Reason::ReplyTooLong));
+    }
+
+    #[test]
+    fn what_is_forgotten_of_a_reply_does_not_change_where_it_ends() {
+        let mut scanner = ReplyScanner::default();
+        assert_eq!(scanner.scan(b"*3\r\n"), ReplyScan::Incomplete);
+        assert_eq!(scanner.bytes_passed(4), 4);
+        scanner.forget(4);
+        assert_eq!(scanner.scan(b"+OK\r\n"), ReplyScan::Incomplete, "one of three");
+        scanner.forget(5);
+        assert_eq!(scanner.scan(b"$1000\r\nab"), ReplyScan::Incomplete);
+        assert_eq!(scanner.bytes_passed(9), 9);
+        scanner.forget(9);
+        assert_eq!(scanner.bytes_wanted(), 1000);
+        assert_eq!(scanner.scan(&[b'x'; 998]), ReplyScan::Incomplete);
+        scanner.forget(998);
+        assert_eq!(scanner.scan(b"\r"), ReplyScan::Incomplete);
+        assert_eq!(scanner.bytes_passed(1), 0, "a line end is looked at in one piece");
+        assert_eq!(scanner.scan(b"\r\n+OK\r\n+next\r\n"), ReplyScan::Complete(7));
     }
 
     #[test]

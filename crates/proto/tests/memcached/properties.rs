@@ -159,6 +159,18 @@ proptest! {
     }
 
     #[test]
+    fn a_damaged_reply_is_judged_alike_whatever_of_it_is_passed_on_before(
+        reply in reply(),
+        place in any::<proptest::sample::Index>(),
+    ) {
+        fuzz::fuzz_reply(&reply);
+        let mut damaged = reply;
+        let place = place.index(damaged.len());
+        damaged[place] ^= 0x55;
+        fuzz::fuzz_reply(&damaged);
+    }
+
+    #[test]
     fn lines_of_likely_words_never_panic(line in line()) {
         fuzz::fuzz_request(&line);
         fuzz::fuzz_reply(&line);

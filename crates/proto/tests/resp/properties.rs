@@ -160,6 +160,44 @@ proptest! {
     }
 
     #[test]
+    fn replies_end_where_they_do_whatever_of_them_is_passed_on_before(
+        reply in reply(true),
+        pieces in vec((1_usize..60, any::<prop::sample::Index>()), 1..20),
+        cut in prop::option::of(any::<prop::sample::Index>()),
+    ) {
+        let mut bytes = reply;
+        if let Some(cut) = cut {
+            // What follows may be no reply: the verdict must be the same.
+            let cut = cut.index(bytes.len());
+            bytes[cut] ^= 0x55;
+        }
+        let whole = ReplyScanner::new(Protocol::Resp3).scan(&bytes);
+        let mut scanner = ReplyScanner::new(Protocol::Resp3);
+        let (mut gone, mut end) = (0, 0);
+        let mut pieces = pieces.iter().cycle();
+        let outcome = loop {
+            let (piece, share) = pieces.next().expect("cycles");
+            let was_all = end == bytes.len();
+            end = bytes.len().min(end + piece);
+            match scanner.scan(&bytes[gone..end]) {
+                ReplyScan::Incomplete if was_all => break ReplyScan::Incomplete,
+                ReplyScan::Incomplete => {
+                    let passed = scanner.bytes_passed(end - gone);
+                    let n = share.index(passed + 1);
+                    scanner.forget(n);
+                    gone += n;
+                }
+                ReplyScan::Complete(len) => break ReplyScan::Complete(gone + len),
+                ReplyScan::Malformed(mut malformed) => {
+                    malformed.offset += gone;
+                    break ReplyScan::Malformed(malformed);
+                }
+            }
+        };
+        prop_assert_eq!(outcome, whole);
+    }
+
+    #[test]
     fn resp2_replies_need_no_resp3(reply in reply(false)) {
         prop_assert_eq!(ReplyScanner::default().scan(&reply), ReplyScan::Complete(reply.len()));
         fuzz::fuzz_reply(&reply);

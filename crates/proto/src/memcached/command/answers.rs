@@ -30,6 +30,18 @@ impl Command {
     }
 }
 
+impl Command {
+    /// Whether a server can mean a reply that begins like `head` as the answer to this command, and as a value. As far as
+    /// that can be told before the reply has ended.
+    pub fn is_value(&self, head: &[u8]) -> bool {
+        match (self.shape, self.policy) {
+            (Shape::Meta | Shape::MetaSet, _) => head.starts_with(b"VA "),
+            (_, Policy::Split { .. }) => head.starts_with(b"VALUE "),
+            _ => false,
+        }
+    }
+}
+
 fn is_number(word: &[u8]) -> bool {
     word.iter().all(u8::is_ascii_digit)
 }
