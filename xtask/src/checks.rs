@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Result, ensure};
 
-use crate::{counts, setup};
+use crate::{counts, models, setup};
 
 struct Step {
     title: &'static str,
@@ -50,6 +50,10 @@ pub(crate) fn run() -> Result<()> {
     for step in &STEPS {
         step.run()?;
     }
+    println!("== models of where threads meet, every order of events");
+    let begun = Instant::now();
+    models::run()?;
+    println!("== models took {:.0?}", begun.elapsed());
     println!("== instructions per operation, beside the reference");
     let begun = Instant::now();
     counts::run()?;

@@ -5,6 +5,7 @@ mod bench;
 mod checks;
 mod counts;
 mod demo;
+mod models;
 mod quickstart;
 mod redis;
 mod setup;
@@ -22,6 +23,7 @@ usage: cargo xtask VERB
   setup                 install the servers that the demo and the tests need
   run [--seconds N]     start three Redis servers and nutcracker, until Ctrl-C or for N seconds
   test                  everything CI checks
+  models [--mutants]    every order of events where threads meet; or: do these models notice faults
   count                 instructions per operation beside the reference; UPDATE_COUNTS=1 makes a new one
   bench [OPTION]...     ours beside twemproxy 0.5 and others; `bench --help` says more";
 
@@ -47,6 +49,8 @@ fn dispatch(arguments: &[&str]) -> Result<()> {
             demo::run(Some(Duration::from_secs(seconds)))
         }
         ["test"] => checks::run(),
+        ["models"] => models::run(),
+        ["models", "--mutants"] => models::run_on_mutants(),
         ["count"] => counts::run(),
         ["bench", words @ ..] => bench::run(words),
         [] | ["help" | "-h" | "--help"] => {

@@ -1,11 +1,18 @@
 //! What a worker counts. Every cell has one writer, the worker, and may be read from any thread at any time.
 //!
 //! PERF: a count is a relaxed load and store of the worker's own cache line, never a read-modify-write, so counting costs
-//! what a plain integer costs and readers see live values without asking the worker.
+//! what a plain integer costs and readers see live values without asking the worker. That holds only while no two workers
+//! write to one line, so each group of counts begins a line of its own and fills what it has begun. Lines are fetched in
+//! pairs, hence 128 bytes.
 
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
+
+#[cfg(loom)]
+use loom::sync::atomic::AtomicU64;
+#[cfg(not(loom))]
+use std::sync::atomic::AtomicU64;
 
 use crate::topology::{Pool, Server, Topology};
 
@@ -53,6 +60,7 @@ pub struct CountedPool {
 
 /// Counts of one worker that belong to no pool.
 #[derive(Debug, Default)]
+#[repr(align(128))]
 pub struct WorkerCounts {
     /// Connections ever opened in either direction, failed attempts included.
     pub total_connections: Count,
@@ -72,6 +80,7 @@ pub struct WorkerCounts {
 
 /// Counts of one pool; names as in the statistics of twemproxy 0.5.
 #[derive(Debug, Default)]
+#[repr(align(128))]
 pub struct PoolCounts {
     /// Client connections closed after the client ended them, or after QUIT.
     pub client_eof: Count,
@@ -93,9 +102,26 @@ pub struct PoolCounts {
     pub ejects_prevented: Count,
 }
 
-/// Counts of one server; names as in the statistics of twemproxy 0.5.
+/// Counts of one server; names as in the statistics of twemproxy 0.5. What every request changes comes first, in one line.
 #[derive(Debug, Default)]
+#[repr(C, align(128))]
 pub struct ServerCounts {
+    /// Requests queued, fragments included.
+    pub requests: Count,
+    /// Their bytes.
+    pub request_bytes: Count,
+    /// Replies delivered or merged.
+    pub responses: Count,
+    /// Their bytes as received.
+    pub response_bytes: Count,
+    /// Requests not yet written.
+    pub in_queue: Count,
+    /// Their bytes.
+    pub in_queue_bytes: Count,
+    /// Requests that await a reply.
+    pub out_queue: Count,
+    /// Their bytes.
+    pub out_queue_bytes: Count,
     /// Connections ended by the server.
     pub server_eof: Count,
     /// Connections ended by an error.
@@ -114,22 +140,6 @@ pub struct ServerCounts {
     pub probes: Count,
     /// How often it gave no proper answer.
     pub probes_failed: Count,
-    /// Requests queued, fragments included.
-    pub requests: Count,
-    /// Their bytes.
-    pub request_bytes: Count,
-    /// Replies delivered or merged.
-    pub responses: Count,
-    /// Their bytes as received.
-    pub response_bytes: Count,
-    /// Requests not yet written.
-    pub in_queue: Count,
-    /// Their bytes.
-    pub in_queue_bytes: Count,
-    /// Requests that await a reply.
-    pub out_queue: Count,
-    /// Their bytes.
-    pub out_queue_bytes: Count,
 }
 
 impl Deref for Counts {
@@ -182,10 +192,18 @@ impl CountedPool {
     }
 }
 
+#[cfg(all(test, loom))]
+mod models;
+
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
     use crate::topology::{Limits, Protocol, tests::pool};
+
+    /// Two neighbouring lines are fetched together.
+    const LINE: usize = 128;
 
     fn topology(pools: Vec<Pool>) -> Topology {
         Topology {
@@ -213,6 +231,51 @@ mod tests {
         assert_eq!(new.worker.clients.value(), 1);
         old.pools[0].servers[1].requests.add(1);
         assert_eq!(new.pools[2].servers[1].requests.value(), 22, "the same cell");
+    }
+
+    /// The lines that the counts of a worker lie in.
+    fn lines(counts: &Counts) -> HashSet<usize> {
+        fn of<T>(counts: &Arc<T>) -> impl Iterator<Item = usize> {
+            let begin = Arc::as_ptr(counts) as usize;
+            begin / LINE..=(begin + size_of::<T>() - 1) / LINE
+        }
+        let pools = counts.pools.iter().flat_map(|pool| {
+            of(&pool.pool).chain(pool.servers.iter().flat_map(of)).collect::<Vec<_>>()
+        });
+        of(&counts.worker).chain(pools).collect()
+    }
+
+    #[test]
+    fn no_two_workers_count_in_one_line() {
+        let servers: Vec<String> = (0..9).map(|n| format!("server{n}")).collect();
+        let servers: Vec<&str> = servers.iter().map(String::as_str).collect();
+        let topology = topology(vec![pool("a", &servers), pool("b", &["x"])]);
+        let workers: Vec<_> = (0..8).map(|_| Counts::for_topology(&topology)).collect();
+        let all: usize = workers.iter().map(|counts| lines(counts).len()).sum();
+        let different: HashSet<_> = workers.iter().flat_map(|counts| lines(counts)).collect();
+        assert_eq!(different.len(), all);
+        let alignments =
+            [align_of::<WorkerCounts>(), align_of::<PoolCounts>(), align_of::<ServerCounts>()];
+        assert_eq!(alignments, [LINE; 3], "whatever lies beside them");
+    }
+
+    #[test]
+    fn what_every_request_counts_of_a_server_lies_in_one_line() {
+        let counts = ServerCounts::default();
+        let begin = std::ptr::from_ref(&counts) as usize;
+        let hot = [
+            &counts.requests,
+            &counts.request_bytes,
+            &counts.responses,
+            &counts.response_bytes,
+            &counts.in_queue,
+            &counts.in_queue_bytes,
+            &counts.out_queue,
+            &counts.out_queue_bytes,
+        ];
+        for count in hot {
+            assert!(std::ptr::from_ref(count) as usize - begin < LINE / 2);
+        }
     }
 
     #[test]

@@ -93,6 +93,8 @@ pub(crate) struct Health {
     pub(crate) held: bool,
     /// A probe is under way.
     pub(crate) probing: bool,
+    /// The latest end of an ejection that this worker decided on or was told of.
+    pub(crate) known_retry_at: u64,
     failures: u32,
     /// When the last counted failure happened, `None` for never.
     failed_at: Option<u64>,

@@ -60,7 +60,7 @@ use pace::Pace;
 use pipeline::{Kept, Requests};
 use pools::PoolState;
 use publish::Remnant;
-use topology::Limits;
+use topology::{Limits, Pool, Server};
 
 /// Records of requests (3 MiB) and of clients that are kept for the next ones when there are none.
 const REQUESTS_KEPT_MAX: usize = 64 << 10;
@@ -84,6 +84,18 @@ pub trait Environment: Send + Sync {
     fn info(&self, section: Option<&[u8]>, text: &mut String);
     /// Tells the statistics of the proxy as names and values, for memcached clients. Neither holds a line end.
     fn stats(&self, tell: &mut dyn FnMut(&str, &str));
+    /// Whether the ejection of a server of `pool`, until `retry_at` (monotonic µs), is one that no other worker has counted.
+    /// Workers that reach the limit in the same instant all ask here before they hear of each other; `known` is the latest
+    /// `retry_at` that the one who asks has heard of, 0 for none.
+    fn is_first_ejection(
+        &self,
+        _pool: &Pool,
+        _server: &Server,
+        _known: u64,
+        _retry_at: u64,
+    ) -> bool {
+        true
+    }
 }
 
 /// What makes one worker's engine differ from its siblings.

@@ -189,16 +189,23 @@ impl Engine {
             return;
         }
         let retry_at = now.mono_us + self.retry_pause(&ejection);
-        let state = &mut self.pools[pool as usize];
-        state.counts.server_ejects.add(1);
-        state.servers[server as usize].counts.server_ejected_at.set(now.wall_us);
+        let state = &self.pools[pool as usize];
+        let (ejected, known) =
+            (&state.servers[server as usize], &state.pool.servers[server as usize]);
+        let heard_of = ejected.health.known_retry_at;
+        if self.environment.is_first_ejection(&state.pool, known, heard_of, retry_at) {
+            state.counts.server_ejects.add(1);
+        }
+        ejected.counts.server_ejected_at.set(now.wall_us);
         self.events.push(Event::Ejected { pool, server, retry_at });
         self.eject(pool, server, retry_at, now);
     }
 
     fn eject(&mut self, pool: u32, server: u32, retry_at: u64, now: Now) {
         let state = &mut self.pools[pool as usize];
-        state.servers[server as usize].health.eject_until(retry_at);
+        let health = &mut state.servers[server as usize].health;
+        health.known_retry_at = health.known_retry_at.max(retry_at);
+        health.eject_until(retry_at);
         state.servers[server as usize].count_standing();
         if state.pool.ejection.is_some_and(|ejection| ejection.probe) {
             self.probe_at = self.probe_at.min(retry_at);
@@ -225,6 +232,7 @@ impl Engine {
                 self.last_event += 1;
                 let event = self.last_event;
                 let Some(health) = self.health_of(pool, server) else { return };
+                health.known_retry_at = health.known_retry_at.max(retry_at);
                 if !health.is_ejected() {
                     health.note_outage(now.mono_us, event);
                     let retry_at = self.own_retry_at(pool, retry_at, now);

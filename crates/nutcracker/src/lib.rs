@@ -8,6 +8,7 @@ pub mod control;
 pub mod logging;
 pub mod process;
 pub mod stats;
+mod sync;
 pub mod worker;
 
 pub use app::run;

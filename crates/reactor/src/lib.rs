@@ -43,12 +43,15 @@ mod connecting;
 mod errno;
 mod lingering;
 mod mailbox;
+#[cfg(loom)]
+pub mod model;
 pub mod process;
 mod reactor;
 mod reading;
 mod seam;
 mod sockets;
 mod stream;
+mod sync;
 mod table;
 mod token;
 mod writing;

@@ -3,9 +3,9 @@
 #![forbid(unsafe_code)]
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
-use mio::Waker;
+use crate::sync::{Mutex, MutexGuard, Waker};
 
 /// Capacity kept for the next messages after a burst was delivered.
 const KEPT: usize = 1024;
@@ -95,3 +95,6 @@ impl<M> Drop for Inbox<M> {
         drop(messages);
     }
 }
+
+#[cfg(all(test, loom))]
+mod models;

@@ -5,10 +5,11 @@ use std::io;
 use std::thread;
 use std::time::Duration;
 
-use mio::{Events, Poll, Waker};
+use mio::{Events, Poll};
 
 use crate::mailbox::Inbox;
 use crate::sockets::Sockets;
+use crate::sync::Waker;
 use crate::table::Side;
 use crate::token::Source;
 use crate::{Clock, Core, Mailbox, Now};

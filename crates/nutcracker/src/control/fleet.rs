@@ -128,6 +128,7 @@ impl Fleet {
         let publications = publications(&snapshot, &self.gates, &change);
         self.published.replace(snapshot);
         self.shared.limit_clients(budget.clients);
+        self.shared.forget_ejections();
         for (worker, publication) in self.workers.iter().zip(publications) {
             worker.send(Message::Publish(publication));
         }

@@ -12,11 +12,11 @@ use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::process::os_error_text;
+use crate::sync::{Condvar, Mutex, MutexGuard, thread};
 
 /// Lookups that run at the same time. A name server that is down makes each take many seconds, so there are more of
 /// them than cores.
@@ -139,17 +139,17 @@ impl Resolver {
         state
             .pending
             .insert(name.clone(), Pending { since: Instant::now(), answers: vec![answer] });
-        state.queue.push_back(name.clone());
+        state.queue.push_back(name);
         if state.idle >= state.queue.len() || state.threads == LOOKUPS_MAX {
             self.shared.work.notify_one();
             return;
         }
         state.threads += 1;
         drop(state);
-        self.start_thread(&name);
+        self.start_thread();
     }
 
-    fn start_thread(&self, name: &Arc<Name>) {
+    fn start_thread(&self) {
         let shared = self.shared.clone();
         let started = thread::Builder::new()
             .name("resolver".into())
@@ -158,10 +158,12 @@ impl Resolver {
         let mut state = self.shared.state();
         state.threads -= 1;
         if state.threads == 0 {
-            // Nobody is left to take it from the queue.
-            state.queue.retain(|queued| queued != name);
+            // Nobody is left to take names from the queue, and others may have relied on this thread for theirs.
+            let stranded = std::mem::take(&mut state.queue);
             drop(state);
-            self.shared.finish(name, Err(error));
+            for name in stranded {
+                self.shared.finish(&name, Err(again(&error)));
+            }
         }
     }
 }
@@ -233,11 +235,18 @@ impl State {
     }
 }
 
+/// The same error once more.
+fn again(error: &io::Error) -> io::Error {
+    error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)
+}
+
 fn reason(error: &io::Error) -> String {
     let text = os_error_text(error);
     // The standard library puts this in front of what the system says.
     text.strip_prefix("failed to lookup address information: ").map_or(text.clone(), str::to_owned)
 }
 
+#[cfg(all(test, loom))]
+mod models;
 #[cfg(test)]
 mod tests;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use engine::Environment;
 use engine::counters::{Counts, PoolCounts, ServerCounts};
+use engine::topology::{Pool, Server};
 use reactor::Clock;
 
 use super::published::{Published, Reloads, Snapshot};
@@ -151,6 +152,10 @@ impl Reading<'_> {
 }
 
 impl Environment for Info {
+    fn is_first_ejection(&self, of: &Pool, server: &Server, known: u64, retry_at: u64) -> bool {
+        self.shared.is_first_ejection(of, server, known, retry_at)
+    }
+
     /// Process-wide counts only: collectors of memcached statistics expect numbers under plain names.
     fn stats(&self, tell: &mut dyn FnMut(&str, &str)) {
         let now = self.clock.now();

@@ -12,7 +12,10 @@
 
 mod addresses;
 mod dial;
+mod ejections;
 mod fault;
+#[cfg(all(test, loom))]
+mod models;
 mod newcomers;
 mod proxy_header;
 mod publication;
@@ -36,6 +39,7 @@ use socket2::Socket;
 pub use addresses::{Addresses, Place};
 use dial::Dialer;
 pub use dial::{Resolve, Resolved};
+use ejections::Ejections;
 use newcomers::{Newcomer, Newcomers};
 pub use proxy_header::fuzz_proxy_header;
 use publication::Attendance;
@@ -149,7 +153,9 @@ pub struct WorkerSpec {
     pub seed: u64,
 }
 
-/// A worker that has its event queue but no thread yet.
+/// A worker that has its event queue but no thread yet. Workers are made side by side: what one writes all the time must
+/// not lie in a cache line of the next.
+#[repr(align(128))]
 pub struct Worker {
     core: WorkerCore,
     reactor: Reactor<WorkerCore>,
@@ -194,6 +200,7 @@ impl Worker {
         let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             self.reactor.run(&mut self.core)
         }));
+        self.core.shared.end(self.core.index);
         match result {
             Ok(Ok(())) => None,
             Ok(Err(error)) => Some(format!("event loop failed: {error}")),
@@ -379,7 +386,6 @@ impl Core for WorkerCore {
     fn accepted(&mut self, listener: u32, stream: Stream, peer: Peer, at: Now) -> Verdict {
         let Some((pool, gate)) = self.attendance.door(listener) else { return Verdict::Gone };
         let gate = Arc::clone(gate);
-        let target = self.shared.least_loaded(self.index);
         let admission = gate.admission();
         let refuse = |stream| Verdict::Refuse(words_of_refusal(admission.protocol), stream);
         let peer = match peer {
@@ -393,9 +399,7 @@ impl Core for WorkerCore {
             return refuse(stream);
         };
         let place = place.flatten();
-        if !self.shared.admit(&gate, target) {
-            return refuse(stream);
-        }
+        let Some(target) = self.shared.admit(&gate, self.index) else { return refuse(stream) };
         if admission.keepalive {
             // Fails only where the client is gone already, which reading will find out.
             let _ = stream.keepalive();
@@ -514,7 +518,10 @@ impl Core for WorkerCore {
     fn running(&self) -> bool {
         match self.draining_until_us {
             None => true,
-            Some(until_us) => self.engine.clients() > 0 && self.clock.mono_us() < until_us,
+            Some(until_us) => {
+                let is_done = self.engine.clients() == 0 && self.shared.leave(self.index);
+                !is_done && self.clock.mono_us() < until_us
+            }
         }
     }
 }

@@ -3,14 +3,15 @@
 
 use std::collections::HashSet;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock, PoisonError};
 
 use engine::Event;
-use engine::topology::Protocol;
+use engine::topology::{Pool, Protocol, Server};
 use reactor::Mailbox;
 
-use super::{Addresses, Message};
+use super::{Addresses, Ejections, Message};
+use crate::sync::{AtomicBool, AtomicU64, Mutex, MutexGuard};
 
 /// Hosts remembered to speak memcached's binary protocol; further ones are not logged.
 const BINARY_HOSTS_MAX: usize = 1024;
@@ -77,14 +78,17 @@ impl Gate {
 pub struct Shared {
     /// One for each worker; set once all exist.
     mailboxes: OnceLock<Vec<Mailbox<Message>>>,
-    /// Clients that each worker serves or is about to.
+    /// Clients that each worker serves or is about to. They become more only under the lock of `present`.
     clients: Vec<AtomicU64>,
+    /// Which workers take new clients: all that have not ended.
+    present: Mutex<Vec<bool>>,
     /// Clients of the process at once: what open files allow.
     clients_max: AtomicU64,
     /// A client was refused since the last look.
     refused: AtomicBool,
     /// Hosts whose clients were told of in the log to speak memcached's binary protocol.
     binary: Mutex<HashSet<Option<IpAddr>>>,
+    ejections: Ejections,
 }
 
 impl Shared {
@@ -94,9 +98,11 @@ impl Shared {
         Arc::new(Shared {
             mailboxes: OnceLock::new(),
             clients: std::iter::repeat_with(AtomicU64::default).take(workers).collect(),
+            present: Mutex::new(vec![true; workers]),
             clients_max: AtomicU64::new(clients_max),
             refused: AtomicBool::new(false),
             binary: Mutex::default(),
+            ejections: Ejections::default(),
         })
     }
 
@@ -111,6 +117,17 @@ impl Shared {
         let Event::BinaryProtocol { peer, .. } = event else { return true };
         let Ok(mut hosts) = self.binary.lock() else { return true };
         hosts.len() < BINARY_HOSTS_MAX && hosts.insert(peer.map(|peer| peer.ip()))
+    }
+
+    /// [`engine::Environment::is_first_ejection`] for all workers.
+    #[must_use]
+    pub fn is_first_ejection(&self, of: &Pool, server: &Server, known: u64, retry_at: u64) -> bool {
+        self.ejections.is_first(&of.name, &server.name, known, retry_at)
+    }
+
+    /// Other rules may apply from now on: every server begins in its place.
+    pub fn forget_ejections(&self) {
+        self.ejections.forget();
     }
 
     /// How many workers there are.
@@ -134,25 +151,46 @@ impl Shared {
         self.clients[worker].load(Ordering::Relaxed)
     }
 
-    /// The worker with the fewest clients; `me` among equals.
-    pub(super) fn least_loaded(&self, me: usize) -> usize {
-        let load = |worker: &usize| (self.clients_of(*worker), *worker != me);
-        (0..self.clients.len()).min_by_key(load).unwrap_or(me)
-    }
-
-    /// Whether one more client fits through `gate`; counts it as one of `worker` if so.
-    pub(super) fn admit(&self, gate: &Gate, worker: usize) -> bool {
+    /// The worker to serve one more client that came through `gate`, if it fits: the one with the fewest, `me` among
+    /// equals. The client is counted there, and the worker does not end before it was handed over and is gone.
+    pub(super) fn admit(&self, gate: &Gate, me: usize) -> Option<usize> {
+        // Two that accept at the same time must neither take the same last place nor mistake each other's choice.
+        let present = self.present();
         let total: u64 = (0..self.clients.len()).map(|worker| self.clients_of(worker)).sum();
         let pool_max = gate.admission.clients_max;
         let fits = total < self.clients_max.load(Ordering::Relaxed)
             && (pool_max == 0 || gate.clients.load(Ordering::Relaxed) < pool_max);
         if fits {
+            let load = |worker: &usize| (self.clients_of(*worker), *worker != me);
+            let workers = (0..self.clients.len()).filter(|worker| present[*worker]);
+            let worker = workers.min_by_key(load).unwrap_or(me);
             gate.clients.fetch_add(1, Ordering::Relaxed);
             self.clients[worker].fetch_add(1, Ordering::Relaxed);
-        } else if !self.refused.swap(true, Ordering::Relaxed) {
+            return Some(worker);
+        }
+        drop(present);
+        if !self.refused.swap(true, Ordering::Relaxed) {
             log::warn!("max number of clients reached ({total} connected), refusing new ones");
         }
-        fits
+        None
+    }
+
+    /// Whether worker `worker` may end because it serves nobody and nobody is on the way to it. From then on none is sent.
+    pub(super) fn leave(&self, worker: usize) -> bool {
+        let mut present = self.present();
+        let is_free = self.clients_of(worker) == 0;
+        present[worker] &= !is_free;
+        is_free
+    }
+
+    /// Worker `worker` has ended, whoever was on the way to it.
+    pub(super) fn end(&self, worker: usize) {
+        self.present()[worker] = false;
+    }
+
+    /// A worker that panicked in here left it in order: each change is a single one.
+    fn present(&self) -> MutexGuard<'_, Vec<bool>> {
+        self.present.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// `n` clients that came through `gate` left worker `worker`.

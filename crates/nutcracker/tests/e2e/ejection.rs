@@ -80,6 +80,31 @@ fn clients_of_all_workers_share_one_count_of_failures() {
 }
 
 #[test]
+fn workers_that_lose_a_server_in_the_same_instant_count_one_ejection() {
+    let mut servers = RealServer::several(2);
+    let proxy = Proxy::with(ejecting(&servers, 1, 100)).workers(2).start();
+    let mut clients = clients_on_both_workers(&proxy);
+    let key = spread(&mut clients[0], &servers, 1)[1][0].clone();
+    for outage in 1..=6 {
+        for client in &mut clients {
+            eventually("the server is in the ring", || {
+                let set = client.call(&["SET", &key, "v"]) == Reply::ok();
+                (set && servers[1].key_count() == 1).then_some(())
+            });
+        }
+        servers[1].freeze();
+        clients.iter_mut().for_each(|client| client.send(&request(&["GET", &key])));
+        proxy.await_stat(&["server2", "out_queue"], clients.len() as i64);
+        servers[1].stop();
+        for client in &mut clients {
+            assert!(client.reply().is_error());
+        }
+        assert_eq!(proxy.stat(&["server_ejects"]), outage);
+        servers[1].start_again();
+    }
+}
+
+#[test]
 fn every_outage_costs_the_clients_of_all_workers_the_limit_once() {
     let mut servers = RealServer::several(2);
     let proxy = Proxy::with(ejecting(&servers, 2, 400)).workers(2).start();

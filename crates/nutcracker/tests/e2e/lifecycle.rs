@@ -312,31 +312,68 @@ fn hundreds_of_lost_connections_leave_one_good_connection_behind() {
 
 #[test]
 fn clients_are_spread_evenly_over_the_workers() {
-    const WORKERS: usize = 3;
-    let server = RealServer::redis();
-    let proxy = Proxy::with(Pool::redis(&[&server])).workers(WORKERS as u32).start();
-    let mut asking = proxy.client();
-    let mut clients: Vec<Client> = Vec::new();
-    for count in [1, 2, 7, 30, 31] {
-        while clients.len() + 1 < count {
+    for workers in [2, 3, 4] {
+        let server = RealServer::redis();
+        let proxy = Proxy::with(Pool::redis(&[&server])).workers(workers).start();
+        let mut clients = vec![proxy.client()];
+        // The connection that found out whether the proxy accepts.
+        clients_of_workers(&mut clients, workers);
+        for count in [2, 7, 30, 31, 64] {
+            while clients.len() < count {
+                let mut client = proxy.client();
+                client.expect_usable();
+                clients.push(client);
+            }
+            let counts = clients_of_workers(&mut clients, workers);
+            assert!(most_beyond_fewest(&counts) <= 1, "{count} clients are spread as {counts:?}");
+        }
+    }
+}
+
+#[test]
+fn clients_that_arrive_go_where_others_have_left_until_the_spread_is_even_again() {
+    for workers in [2, 4] {
+        let server = RealServer::redis();
+        let proxy = Proxy::with(Pool::redis(&[&server])).workers(workers).start();
+        let mut clients = vec![proxy.client()];
+        clients_of_workers(&mut clients, workers);
+        clients.extend((1..40).map(|_| proxy.client()));
+        clients.iter_mut().for_each(Client::expect_usable);
+        // Clients arrived at the workers in turn, so this leaves one of them with all of its clients.
+        let mut number = 0;
+        clients.retain(|_| {
+            number += 1;
+            (number - 1) % workers == 0
+        });
+        let before = clients_of_workers(&mut clients, workers);
+        assert!(most_beyond_fewest(&before) > 1, "nothing to even out: {before:?}");
+        while clients.len() < 40 {
             let mut client = proxy.client();
             client.expect_usable();
             clients.push(client);
         }
-        // The connections that found out whether the proxy accepts may not all have been counted out.
-        let counts = eventually("the clients are counted", || {
-            let text = asking.call(&["INFO"]).text();
-            let held = |worker: usize| -> usize {
-                let field = format!("worker{worker}_clients:");
-                let value = text.lines().find_map(|line| line.strip_prefix(&field));
-                value
-                    .and_then(|value| value.parse().ok())
-                    .unwrap_or_else(|| panic!("no {field} in {text}"))
-            };
-            let counts: Vec<usize> = (0..WORKERS).map(held).collect();
-            (counts.iter().sum::<usize>() == count).then_some(counts)
-        });
-        let most = counts.iter().max().expect("a worker");
-        assert!(*most <= count.div_ceil(WORKERS) + 1, "{count} clients are spread as {counts:?}");
+        let counts = clients_of_workers(&mut clients, workers);
+        assert!(most_beyond_fewest(&counts) <= 1, "{before:?} has become {counts:?}");
     }
+}
+
+/// How many of `clients`, which are all there are, each worker serves.
+fn clients_of_workers(clients: &mut [Client], workers: u32) -> Vec<usize> {
+    eventually("the clients are counted", || {
+        let text = clients[0].call(&["INFO"]).text();
+        let held = |worker: u32| -> usize {
+            let field = format!("worker{worker}_clients:");
+            let value = text.lines().find_map(|line| line.strip_prefix(&field));
+            value
+                .and_then(|value| value.parse().ok())
+                .unwrap_or_else(|| panic!("no {field} in {text}"))
+        };
+        let counts: Vec<usize> = (0..workers).map(held).collect();
+        (counts.iter().sum::<usize>() == clients.len()).then_some(counts)
+    })
+}
+
+fn most_beyond_fewest(counts: &[usize]) -> usize {
+    let (most, fewest) = (counts.iter().max(), counts.iter().min());
+    most.expect("a worker") - fewest.expect("a worker")
 }

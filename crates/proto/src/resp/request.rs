@@ -73,8 +73,6 @@ impl RequestScanner {
     #[inline]
     pub fn scan(&mut self, bytes: &[u8], args: &mut Vec<Span>) -> Scan {
         match self.stage {
-            // PERF: nearly every request is short and lies whole in what was read.
-            Stage::First if let Some(len) = short_array(bytes, args) => return Scan::Complete(len),
             Stage::First => match bytes.first() {
                 None => return Scan::Incomplete,
                 Some(b'*') => {
@@ -149,6 +147,16 @@ impl RequestScanner {
             self.count(bytes)?;
         }
         while self.missing > 0 {
+            // PERF: nearly every argument is short and lies whole in what was read.
+            if self.stage == Stage::Mark
+                && let Some(argument) = bytes.get(self.at as usize..).and_then(short_argument)
+                && let Some(span) = argument.span(self.at)
+            {
+                args.push(span);
+                self.at = span.end.saturating_add(2);
+                self.missing = self.missing.saturating_sub(1);
+                continue;
+            }
             if self.stage != Stage::Payload {
                 self.length(bytes)?;
             }
@@ -183,15 +191,6 @@ impl RequestScanner {
     fn length(&mut self, bytes: &[u8]) -> Result<(), Halt> {
         if self.stage == Stage::Mark {
             match bytes.get(self.at as usize..) {
-                // PERF: lengths of one or two digits in one look; the rest digit by digit.
-                Some([b'$', a @ b'0'..=b'9', b'\r', b'\n', ..]) => {
-                    return self.payload_of(u64::from(a.wrapping_sub(b'0')), 4);
-                }
-                Some([b'$', a @ b'1'..=b'9', b @ b'0'..=b'9', b'\r', b'\n', ..]) => {
-                    let tens = u64::from(a.wrapping_sub(b'0')).saturating_mul(10);
-                    return self
-                        .payload_of(tens.saturating_add(u64::from(b.wrapping_sub(b'0'))), 5);
-                }
                 Some([b'$', ..]) => {
                     self.at = self.at.saturating_add(1);
                     self.number = Number::default();
@@ -302,46 +301,36 @@ impl RequestScanner {
     }
 }
 
-/// Length of a whole request of fewer than ten arguments of fewer than a hundred bytes each; anything else is for the
-/// scanner, which finds no argument then.
-#[inline]
-fn short_array(bytes: &[u8], args: &mut Vec<Span>) -> Option<usize> {
-    let [b'*', count @ b'1'..=b'9', b'\r', b'\n', ..] = bytes else { return None };
-    let mut at = 4;
-    for _ in b'0'..*count {
-        let Some(argument) = bytes.get(at..).and_then(short_argument) else {
-            args.clear();
-            return None;
-        };
-        let start = at.saturating_add(argument.head);
-        let end = start.saturating_add(argument.len);
-        args.push(Span { start: start as u32, end: end as u32 });
-        at = end.saturating_add(2);
-    }
-    Some(at)
+/// An argument of fewer than a hundred bytes, by the lengths of its header and its payload.
+struct ShortArgument {
+    head: u32,
+    len: u32,
 }
 
-/// The argument that `bytes` begin with.
+impl ShortArgument {
+    /// Its payload, when it begins at `at`; `None` beyond 32 bits.
+    #[inline]
+    fn span(&self, at: u32) -> Option<Span> {
+        let start = at.checked_add(self.head)?;
+        Some(Span { start, end: start.checked_add(self.len)? })
+    }
+}
+
+/// The argument that `bytes` begin with, if it is short and whole.
 #[inline]
 fn short_argument(bytes: &[u8]) -> Option<ShortArgument> {
-    let digit = |byte: u8| usize::from(byte.wrapping_sub(b'0'));
-    let (head, len): (usize, usize) = match bytes {
+    let digit = |byte: &u8| u32::from(byte.wrapping_sub(b'0'));
+    let (head, len) = match bytes {
         [b'$', a @ b'1'..=b'9', b @ b'0'..=b'9', b'\r', b'\n', ..] => {
-            (5, digit(*a).saturating_mul(10).saturating_add(digit(*b)))
+            (5, digit(a).wrapping_mul(10).wrapping_add(digit(b)))
         }
-        [b'$', a @ b'0'..=b'9', b'\r', b'\n', ..] => (4, digit(*a)),
+        [b'$', a @ b'0'..=b'9', b'\r', b'\n', ..] => (4, digit(a)),
         _ => return None,
     };
-    match bytes.get(head.saturating_add(len)..) {
+    match bytes.get(len.wrapping_add(head) as usize..) {
         Some([b'\r', b'\n', ..]) => Some(ShortArgument { head, len }),
         _ => None,
     }
-}
-
-/// Lengths of the header and of the payload of an argument.
-struct ShortArgument {
-    head: usize,
-    len: usize,
 }
 
 fn malformed(offset: usize, reason: Reason) -> Halt {
