@@ -208,7 +208,9 @@ impl Engine {
     /// Serves nothing more of a client before all it has asked is answered.
     pub(crate) fn settle_client(&mut self, c: u32) {
         let client = &mut self.clients[c as usize];
-        if client.pending > 0 && !matches!(client.reading, Reading::Closing(_)) {
+        let uploads = client.partial.as_ref().is_some_and(|partial| !partial.is_gathered());
+        // What follows an upload waits for its reply anyway.
+        if client.pending > 0 && !uploads && !matches!(client.reading, Reading::Closing(_)) {
             client.reading = Reading::Paused;
             client.settling = true;
         }
@@ -219,6 +221,9 @@ impl Engine {
         let client = &mut self.clients[c as usize];
         if client.reading != Reading::Paused || (client.settling && client.pending > 0) {
             return;
+        }
+        if let Some(course) = client.partial.as_ref().and_then(|partial| partial.course()) {
+            return self.resume_upload(c, course);
         }
         client.settling = false;
         if client.pending == 0 && client.output.is_empty() || !client.exceeds(&self.limits, 2) {
@@ -253,6 +258,7 @@ impl Engine {
             client.reading = Reading::Closing(ending);
         }
         if let Some(partial) = client.partial.take() {
+            self.give_up_upload(c, &partial);
             self.recycle_partial(partial);
         }
     }
@@ -291,6 +297,7 @@ impl Engine {
         client.output.clear(&mut self.buffers);
         client.give_kept(&mut self.spare_kept, &mut self.buffers);
         if let Some(partial) = client.partial.take() {
+            self.abandon_upload(&partial);
             self.recycle_partial(partial);
         }
         self.slots.release(client.slot);

@@ -12,6 +12,7 @@ use crate::client::{Ending, Reading};
 use crate::message::Message;
 use crate::scan::{Kind, Odd, RequestScanner, Scan};
 use crate::topology::Protocol;
+use crate::upload::Course;
 use crate::{Engine, Now, reply};
 
 /// Bytes appended at a time to an unfinished request whose length is not known yet.
@@ -20,9 +21,14 @@ const GATHER_STEP: usize = 4 << 10;
 /// The beginning of a request that has not arrived whole.
 #[derive(Debug, Default)]
 pub(crate) struct Partial {
-    bytes: Vec<u8>,
-    scanner: RequestScanner,
-    args: Vec<Span>,
+    /// What was received and is kept.
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) scanner: RequestScanner,
+    pub(crate) args: Vec<Span>,
+    /// Where it goes while it arrives, if it is not kept.
+    pub(crate) course: Option<Course>,
+    /// Bytes of it that were passed on and not kept.
+    pub(crate) passed: usize,
 }
 
 impl Partial {
@@ -33,12 +39,23 @@ impl Partial {
 
     /// Bytes received of the request.
     pub(crate) fn len(&self) -> usize {
-        self.bytes.len()
+        self.bytes.len() + self.passed
+    }
+
+    /// Where it goes while it arrives; `None` for one that is gathered first.
+    pub(crate) fn course(&self) -> Option<Course> {
+        self.course
+    }
+
+    /// Whether it is kept until it is whole.
+    pub(crate) fn is_gathered(&self) -> bool {
+        self.course.is_none()
     }
 
     /// Whether it is the beginning of a line that holds a line feed, but not as the end of a line.
     fn is_line_without_cr(&self) -> bool {
         matches!(self.scanner, RequestScanner::Memcached(_))
+            && self.is_gathered()
             && self.scanner.bytes_wanted() <= self.bytes.len()
             && self.bytes.contains(&b'\n')
     }
@@ -99,6 +116,7 @@ impl Engine {
                 }
                 Scan::Incomplete => {
                     self.keep_partial(c, &bytes[at..], scanner, &args);
+                    self.consider_upload(c, now);
                     break;
                 }
                 Scan::Odd(odd) => {
@@ -123,7 +141,7 @@ impl Engine {
     }
 
     /// Serves what is not a request to route. Returns how many bytes it took.
-    fn serve_odd(
+    pub(crate) fn serve_odd(
         &mut self,
         c: u32,
         bytes: &[u8],
@@ -197,6 +215,9 @@ impl Engine {
         bytes: &[u8],
         now: Now,
     ) -> usize {
+        if !partial.is_gathered() {
+            return self.continue_upload(c, partial, bytes, now);
+        }
         let mut used = 0;
         while used < bytes.len() {
             let before = partial.bytes.len();
@@ -229,6 +250,7 @@ impl Engine {
             self.stop_reading(c, Ending::ByFault);
         } else {
             self.clients[c as usize].partial = Some(partial);
+            self.consider_upload(c, now);
         }
         used
     }
@@ -259,6 +281,8 @@ impl Engine {
     pub(crate) fn recycle_partial(&mut self, mut partial: Box<Partial>) {
         self.buffers.give(std::mem::take(&mut partial.bytes));
         partial.args.clear();
+        partial.course = None;
+        partial.passed = 0;
         if partial.args.capacity() <= Partial::ARGS_KEPT_MAX
             && self.spare_partials.len() < Partial::SPARE_MAX
         {
@@ -276,8 +300,13 @@ impl Engine {
             }
             if let Some(mut partial) = client.partial.take() {
                 let bytes = std::mem::take(&mut partial.bytes);
-                self.recycle_partial(partial);
-                self.serve(c, &bytes, now);
+                let used = if partial.is_gathered() {
+                    self.recycle_partial(partial);
+                    0
+                } else {
+                    self.continue_upload(c, partial, &bytes, now)
+                };
+                self.serve(c, &bytes[used..], now);
                 self.buffers.give(bytes);
             }
             let client = &self.clients[c as usize];
@@ -314,7 +343,7 @@ impl Engine {
         self.events.push(Event::UnknownCommand { pool, peer, command: Text::new(name) });
     }
 
-    fn note_malformed(&mut self, c: u32, reason: &'static str) {
+    pub(crate) fn note_malformed(&mut self, c: u32, reason: &'static str) {
         let client = &self.clients[c as usize];
         let (pool, peer) = (client.pool, client.peer());
         self.events.push(Event::Malformed { pool, peer, reason });

@@ -38,6 +38,7 @@ mod route;
 mod scan;
 mod silence;
 pub mod topology;
+mod upload;
 
 use std::io::IoSlice;
 use std::sync::Arc;

@@ -13,6 +13,7 @@ mod detached;
 mod doubt;
 mod handshake;
 mod owed;
+mod private;
 mod stream;
 mod timeouts;
 
@@ -24,6 +25,7 @@ use doubt::Doubt;
 use handshake::Phase;
 use owed::Taken;
 pub(crate) use owed::{Asked, Owed};
+use private::Upload;
 use stream::Stream;
 
 use crate::actions::{Close, Event, Flow, Owner, Slot};
@@ -49,7 +51,7 @@ pub(crate) struct Link {
     /// Index of its pool and of its server within the pool.
     pub(crate) pool: u32,
     pub(crate) server: u32,
-    /// Which of the `server_connections` it is, [`NONE`] while it is a probe.
+    /// Which of the `server_connections` it is, [`NONE`] while it is a probe, [`private::LANE`] for a private one.
     pub(crate) lane: u32,
     protocol: Protocol,
     phase: Phase,
@@ -83,6 +85,8 @@ pub(crate) struct Link {
     /// When the first of the requests timed out that did since the last reply in time, or since nothing was owed.
     late_since: Option<u64>,
     dirty: bool,
+    /// What a private connection carries.
+    upload: Option<Upload>,
 }
 
 /// Why a connection ends.
@@ -136,7 +140,7 @@ impl Engine {
         l
     }
 
-    /// Starts to connect to a server, as a probe if `lane` is [`NONE`].
+    /// Starts to connect to a server; `lane` as in [`Link`].
     pub(crate) fn dial(&mut self, pool: u32, server: u32, lane: u32, now: Now) -> u32 {
         let l = self.links.vacant_key() as u32;
         let slot = self.slots.assign(Owner::Link(l));
@@ -167,6 +171,7 @@ impl Engine {
             heard_at: now.mono_us,
             late_since: None,
             dirty: false,
+            upload: None,
         });
         self.counts.total_connections.add(1);
         self.counts.curr_connections.add(1);
@@ -279,6 +284,8 @@ impl Engine {
         counts.out_queue_bytes.add(request_bytes);
         if !link.silent.is_empty() {
             self.settle_silent(l);
+        } else if link.is_private() {
+            self.resume_uploader(l);
         }
     }
 
@@ -368,6 +375,9 @@ impl Engine {
         if link.doubt.is_some() {
             return self.reply_in_doubt(l, reply, now);
         }
+        if link.is_private() {
+            return self.private_reply(l, reply, now);
+        }
         match link.take_owed(reply.bytes()) {
             Taken::Owed(owed, was_written) => self.take_reply(l, owed, was_written, reply, now),
             Taken::Ambiguous => self.begin_doubt(l, reply),
@@ -423,7 +433,8 @@ impl Engine {
     }
 
     /// What a delivered reply says of the server's health.
-    #[inline]
+    // PERF: inside of the way of every reply; large ones are few.
+    #[inline(always)]
     fn judge(&mut self, pool: u32, server: u32, reply: &[u8], now: Now) {
         let is_redis = self.pools[pool as usize].pool.protocol == Protocol::Redis;
         if is_redis && walk::is_loading(reply) {
@@ -449,7 +460,9 @@ impl Engine {
         let mut link = self.links.remove(l as usize);
         let (pool, server) = (link.pool, link.server);
         self.slots.release(link.slot);
-        if !link.is_probe() {
+        if link.is_private() {
+            self.lose_private(l, &link);
+        } else if !link.is_probe() {
             let server = &mut self.pools[pool as usize].servers[server as usize];
             match link.is_detached {
                 true => server.detached.retain(|detached| *detached != l),
@@ -473,7 +486,8 @@ impl Engine {
             self.end_probe(pool, server, cause, text, now);
         } else if !idle_close && !done {
             self.events.push(Event::LinkBroken { pool, server, text, requests });
-            if !matches!(cause, Break::Silent | Break::Retired) {
+            let excused = link.awaits_uploader() && cause != Break::Fault(fault::INVALID_ARGUMENT);
+            if !excused && !matches!(cause, Break::Silent | Break::Retired) {
                 let (opened, opened_at) = (link.opened, link.opened_at);
                 self.note_failure(pool, server, Failure::Broken { opened, opened_at }, now);
             }
@@ -491,6 +505,10 @@ impl Engine {
         for owed in std::mem::take(&mut link.fifo) {
             self.fail(owed.request, owed.fragment, pool, text);
         }
+        self.free_link(link);
+    }
+
+    fn free_link(&mut self, mut link: Link) {
         self.buffers.give(std::mem::take(&mut link.input));
         link.output.clear(&mut self.buffers);
         if let Phase::Handshake { output, .. } = &mut link.phase {
@@ -542,6 +560,11 @@ impl Link {
     /// Whether it is there to see whether the server is back; requests do not use it.
     pub(crate) fn is_probe(&self) -> bool {
         self.lane == NONE
+    }
+
+    /// Whether it serves one large request and nobody else.
+    pub(crate) fn is_private(&self) -> bool {
+        self.lane == private::LANE
     }
 
     /// Whether nobody waits for anything that was sent, or is to be sent, over it.

@@ -199,6 +199,22 @@ impl Engine {
 
     /// Moves every reply whose turn has come to the client's output.
     fn release(&mut self, c: u32) {
+        self.release_ready(c);
+        // A reply that was spared leaves nothing to write, after which a closing client would be closed.
+        self.close_if_done(c);
+    }
+
+    /// The oldest request of `c`, which is `r`, gets no reply: its client ended it.
+    #[cold]
+    pub(crate) fn withdraw(&mut self, c: u32, r: u32) {
+        let next = self.requests.remove(r as usize).next;
+        self.clients[c as usize].pop_head(next, 0);
+        self.release_ready(c);
+    }
+
+    /// As [`Engine::release`], but `c` stays.
+    #[inline]
+    fn release_ready(&mut self, c: u32) {
         let client = &mut self.clients[c as usize];
         while client.head != NONE {
             let before = client.output.len();
@@ -247,8 +263,6 @@ impl Engine {
             self.flush_client(c);
         }
         self.resume_if_drained(c);
-        // A reply that was spared leaves nothing to write, after which a closing client would be closed.
-        self.close_if_done(c);
     }
 
     /// Keeps a reply whose turn has not come.

@@ -34,6 +34,8 @@ pub(crate) struct ServerState {
     pub(crate) health: Health,
     /// `server_connections` lanes: the connection of each, [`NONE`] while it has none.
     pub(crate) links: Box<[u32]>,
+    /// Private connections beside them.
+    pub(crate) private: Vec<u32>,
     /// Connections that have left their lanes, until they have answered what they were asked.
     pub(crate) detached: Vec<u32>,
     /// It was seen to answer a request that wanted no reply.
@@ -63,6 +65,7 @@ impl PoolState {
             counts: Arc::clone(counts),
             health: Health::default(),
             links: vec![NONE; lanes].into(),
+            private: Vec::new(),
             detached: Vec::new(),
             answers_noreply: false,
         };

@@ -178,7 +178,12 @@ impl Engine {
                 Fate::Stays { pool } | Fate::Ends { remnant: pool } => link.pool = *pool,
                 Fate::Changes { pool, remnant, servers, lanes, .. } => {
                     match servers[link.server as usize] {
-                        server if server != NONE && (link.lane < *lanes || link.is_detached) => {
+                        server
+                            if server != NONE
+                                && (link.lane < *lanes
+                                    || link.is_detached
+                                    || link.is_private()) =>
+                        {
                             (link.pool, link.server) = (*pool, server);
                         }
                         _ => link.pool = *remnant,
@@ -350,12 +355,14 @@ impl PoolState {
 impl ServerState {
     /// Its connections, in a lane or not.
     fn open_links(&self) -> impl Iterator<Item = u32> {
-        self.links.iter().chain(&self.detached).copied().filter(|l| *l != NONE)
+        let beside = self.detached.iter().chain(&self.private);
+        self.links.iter().chain(beside).copied().filter(|l| *l != NONE)
     }
 
-    /// Takes over as many connections as there is room for, and those that have left their lanes.
+    /// Takes over as many connections as there is room for, and those that are in no lane.
     fn take_links(&mut self, from: &mut ServerState) {
         self.detached = std::mem::take(&mut from.detached);
+        self.private = std::mem::take(&mut from.private);
         for (to, from) in self.links.iter_mut().zip(&mut from.links) {
             *to = std::mem::replace(from, NONE);
         }

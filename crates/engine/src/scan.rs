@@ -93,6 +93,15 @@ impl RequestScanner {
             RequestScanner::Memcached(scanner) => scanner.bytes_wanted(),
         }
     }
+
+    /// Forgets as many of the `scanned` bytes of the last call, which was in the middle of a request, as are not needed any
+    /// more, and returns how many: the bytes of the next call begin behind them.
+    pub(crate) fn forget(&mut self, scanned: usize) -> usize {
+        match self {
+            RequestScanner::Resp(scanner) => scanner.forget(scanned),
+            RequestScanner::Memcached(scanner) => scanner.forget(scanned),
+        }
+    }
 }
 
 impl Default for RequestScanner {

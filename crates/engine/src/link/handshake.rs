@@ -75,6 +75,9 @@ impl Engine {
         link.phase = Phase::Ready;
         self.pools[link.pool as usize].servers[link.server as usize].health.note_connected();
         self.flush_link(l);
+        if self.links[l as usize].is_private() {
+            self.resume_uploader(l);
+        }
     }
 
     /// A reply to AUTH, SELECT or the question of a probe.

@@ -72,6 +72,8 @@ impl Engine {
         let link = &self.links[l as usize];
         let known = link.scanner.bytes_wanted().max(link.input.len());
         if known >= self.limits.cut_through_bytes_min
+            // As long as nothing has gone to the client, an error can take the place of the reply.
+            && link.scanner.bytes_passed(link.input.len()) > 0
             && let Some(request) = self.recipient(l)
         {
             self.begin_stream(l, request, now);
@@ -244,6 +246,8 @@ impl Engine {
         let Some(stream) = &link.stream else {
             if link.is_detached {
                 self.end_detachment(l, now);
+            } else if link.is_private() && link.fifo.is_empty() {
+                self.close_private(l);
             }
             return Flow::Continue;
         };
@@ -336,8 +340,8 @@ impl Engine {
             *late_since += paused_us;
         }
         link.heard_at = now.mono_us;
-        let pool = link.pool;
-        self.expect_by_timeout(pool, now);
+        // Nobody has looked at what is due here meanwhile.
+        self.deadline = self.deadline.min(now.mono_us);
     }
 
     /// When the server must have gone on with the reply that flows on `l`; breaks the link if that time has come.
@@ -383,6 +387,6 @@ impl Link {
             && self.fifo.is_empty()
             && self.silent.is_empty()
             && !self.silent_tail
-            && (self.is_detached || rest > limits.swallowed_bytes_max())
+            && (self.is_detached || self.is_private() || rest > limits.swallowed_bytes_max())
     }
 }

@@ -51,6 +51,9 @@ impl Engine {
         if link.is_paused() {
             return None;
         }
+        if link.is_private() && !link.has_stream() {
+            return self.expire_upload(l, timeout_us, now);
+        }
         self.expire_requests(l, timeout_us, now);
         let flow_due = self.expire_stream(l, timeout_us, now);
         if !self.links.contains(l as usize) {

@@ -184,6 +184,8 @@ pub struct Limits {
     pub cut_through_bytes_min: usize,
     /// Longest wait for what is in flight on connections that a newer topology has no use for, µs.
     pub drain_us_max: u64,
+    /// A request known to be of at least so many bytes flows to its server while it arrives.
+    pub upload_bytes_min: usize,
 }
 
 impl Default for Limits {
@@ -195,6 +197,7 @@ impl Default for Limits {
             window_us_max: 100,
             cut_through_bytes_min: 256 << 10,
             drain_us_max: 10_000_000,
+            upload_bytes_min: 2 << 20,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Any bytes at all, from clients and from servers: the engine survives them and nobody else notices.
 
+use engine::topology::Limits;
 use proptest::collection::vec;
 use proptest::prelude::{
     ProptestConfig, Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest,
@@ -10,8 +11,6 @@ use proto::resp::{RequestScanner, Scan};
 
 use crate::network::WireId;
 use crate::resp::wire_format::reply_len;
-use engine::topology::Limits;
-
 use crate::rig::{Rig, bulk, command as request};
 use crate::scenario::pool;
 

@@ -50,6 +50,8 @@ pub(crate) struct SimClient {
     pub(crate) gone: bool,
     /// The proxy may close after any reply: it drains, or sheds memory in the middle of a request.
     may_be_cut: bool,
+    /// The proxy closed in the middle of a reply.
+    pub(crate) was_cut: bool,
     pub(crate) healed: bool,
 }
 
@@ -86,6 +88,7 @@ impl SimClient {
             half_closed: false,
             gone: false,
             may_be_cut: faults.drain,
+            was_cut: false,
             healed: false,
         }
     }
@@ -220,8 +223,19 @@ impl SimClient {
         if self.is_cut_well(truth) {
             return;
         }
+        if let Some(expected) = self.expected.front()
+            && truth.may_end_within(&expected.form, &self.input)
+        {
+            self.was_cut = true;
+            return truth.note_event("a reply cut off");
+        }
         if owed > 0 || !self.input.is_empty() {
-            truth.accuse(|| format!("client {number} was closed with {owed} replies outstanding"));
+            let begun = shown(&self.input);
+            truth.accuse(|| {
+                format!(
+                    "client {number} was closed with {owed} replies outstanding, behind {begun}"
+                )
+            });
         } else if !ends_here && !matches!(self.ending, Ending::Quits | Ending::Blunders) {
             truth.accuse(|| format!("client {number} was closed for no reason"));
         }

@@ -81,6 +81,8 @@ fn assert_that_everything_happened(tally: &Tally) {
         "shed",
         "miss",
         "a reload",
+        "a reply cut off",
+        "a connection left to a long reply",
     ];
     let events = [
         "an ejection",
@@ -119,6 +121,7 @@ fn assert_that_everything_happened(tally: &Tally) {
         "a silence broken",
         "a silent request that was asked for an answer",
         "a value refused early",
+        "an upload",
         "a run whose silent requests all arrived",
     ];
     let kinds = [&commands[..], &texts, &others, &events, &of_servers].concat();

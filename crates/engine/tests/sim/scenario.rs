@@ -234,6 +234,11 @@ impl Scenario {
         self.reloads > 0 && self.limits.drain_us_max != u64::MAX
     }
 
+    /// Whether replies may flow to their clients before they have arrived whole.
+    pub(crate) fn streams(&self) -> bool {
+        self.limits.cut_through_bytes_min != usize::MAX
+    }
+
     /// The router of this pool, to know where keys belong while no server is ejected.
     pub(crate) fn sharder(&self) -> Sharder {
         let nodes: Vec<_> = (self.pool.servers.iter())
@@ -279,8 +284,9 @@ fn draw_limits(random: &mut Random) -> Limits {
         client_requests_max: random.pick(&[1, 2, 3, 16, 4_096]),
         worker_memory_bytes_max: random.pick(&[0, 0, 0, 0, 0, 30_000, 300_000]),
         window_us_max: 100,
-        cut_through_bytes_min: usize::MAX,
         drain_us_max: random.pick(&[1_000_000, u64::MAX]),
+        upload_bytes_min: random.pick(&[1, 60, 200, 2_000, 50_000, 2 << 20]),
+        cut_through_bytes_min: random.pick(&[usize::MAX, usize::MAX, 1, 30, 300, 5_000]),
     }
 }
 

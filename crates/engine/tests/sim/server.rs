@@ -20,9 +20,9 @@ pub(crate) enum Parsed<T> {
 }
 
 /// What is no reply at all.
-const RESP_GARBAGE: [&[u8]; 5] =
+pub(crate) const RESP_GARBAGE: [&[u8]; 5] =
     [b"HTTP/1.1 200 OK\r\n", b"$3\r\nabcd\r\n", b":1x\r\n", b"\r\n", b"*2\r\n:1\r\n%1\r\n"];
-const MEMCACHED_GARBAGE: [&[u8]; 5] =
+pub(crate) const MEMCACHED_GARBAGE: [&[u8]; 5] =
     [b"+OK\r\n", b"VALUE a 0 1\r\nbcd\r\nEND\r\n", b"VA -1\r\n", b"\r\n", b"stored\r\n"];
 
 /// One server of a pool.
@@ -58,6 +58,8 @@ pub(crate) struct Connection {
     pub(crate) heard_silence: bool,
     /// The newest request of each client.
     newest: HashMap<u32, Token>,
+    /// How many requests of clients arrived.
+    requests: u32,
     gone: bool,
 }
 
@@ -257,20 +259,32 @@ impl SimServer {
     }
 
     /// A client uses one connection to a server for as long as that lives. With another topology it may change to another
-    /// one, when all is answered that it sent before; what is answered by a timeout, or never, may arrive later.
+    /// one, when all is answered that it sent before; what is answered by a timeout, or never, may arrive later. So it
+    /// may when its connection is busy with a long reply, and for a large request, which may have one of its own.
     pub(crate) fn check_lane(
         &mut self,
         i: usize,
         token: Token,
-        is_silent: bool,
+        (is_silent, may_be_private): (bool, bool),
         at: &mut Scene<'_>,
     ) {
         let wire = self.connections[i].wire;
         let now = (wire, token.sequence);
         let (before, newest) = self.lanes.insert(token.client, now).unwrap_or(now);
+        if may_be_private && before != wire && self.connections[i].requests == 1 {
+            if token.sequence < newest && !at.truth.may_time_out() {
+                at.truth.accuse(|| format!("{token:?} was overtaken by {newest}"));
+            }
+            at.truth.note_event("an upload");
+            self.lanes.insert(token.client, (before, newest.max(token.sequence)));
+            return;
+        }
         let alive = |wire| !at.network.look(wire).engine_gone;
         let in_order = token.sequence >= newest || is_silent || at.truth.may_time_out();
-        let may_change = self.knows_others && in_order;
+        let may_change = (self.knows_others || at.scenario.streams()) && in_order;
+        if before != wire && may_change && !self.knows_others {
+            at.truth.note_event("a connection left to a long reply");
+        }
         if before != wire && !may_change && alive(before) && alive(wire) {
             at.truth.accuse(|| format!("{token:?} came over another connection than those before"));
         }
@@ -311,6 +325,7 @@ impl Connection {
             swallow: 0,
             heard_silence: false,
             newest: HashMap::new(),
+            requests: 0,
             gone: false,
         }
     }
@@ -330,6 +345,7 @@ impl Connection {
 
     /// A request of `token` arrived: it belongs to nobody else, and follows the client's earlier ones.
     pub(crate) fn note(&mut self, server: u32, token: Token, truth: &mut Truth) {
+        self.requests += 1;
         if !truth.note_received(token, server) {
             truth.accuse(|| format!("{token:?} reached server {server} twice"));
         }

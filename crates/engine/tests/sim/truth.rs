@@ -7,8 +7,10 @@ use std::rc::Rc;
 use engine::topology::Protocol;
 use sharding::Sharder;
 
-use crate::memcached::Ask;
+use crate::memcached::{self, Ask};
+use crate::resp;
 use crate::scenario::Scenario;
+use crate::server::{MEMCACHED_GARBAGE, RESP_GARBAGE};
 
 /// Names one request of one client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -40,6 +42,8 @@ pub(crate) enum Form {
     Exact(Vec<u8>),
     /// Made by the proxy, beginning like this.
     Prefix(&'static [u8]),
+    /// Made by the proxy, beginning like this, unless a server failed before the proxy saw what is wrong.
+    Blunder(&'static [u8]),
     /// Made by Redis servers: the command's name and its keys.
     Resp(&'static str, Vec<Vec<u8>>),
     /// Made by memcached servers.
@@ -53,7 +57,7 @@ impl Form {
     fn shown(&self) -> String {
         match self {
             Form::Exact(bytes) => shown(bytes),
-            Form::Prefix(bytes) => shown(bytes),
+            Form::Prefix(bytes) | Form::Blunder(bytes) => shown(bytes),
             Form::Resp(name, keys) => format!("{name} of {} keys", keys.len()),
             Form::Memcached(ask) => shown(&ask.bytes),
             Form::Batch(asks) => {
@@ -219,10 +223,56 @@ impl Truth {
             _ if self.may_shed() && is_shed(reply) => Ok("shed".into()),
             Form::Exact(bytes) => own(bytes == reply),
             Form::Prefix(bytes) => own(reply.starts_with(bytes)),
+            Form::Blunder(bytes) => own(reply.starts_with(bytes) || self.is_fault(reply)),
             Form::Resp(name, keys) => self.resp(token, name, keys, reply),
             Form::Memcached(ask) => self.memcached(ask, reply),
             Form::Batch(_) => Err("a batch has more than one reply".into()),
         }
+    }
+
+    /// Whether a server may have failed, or refused, a request that flowed to it.
+    fn is_fault(&self, reply: &[u8]) -> bool {
+        let text = own_words(self.scenario.pool.protocol, reply);
+        let is_explained = text.is_some_and(|text| self.is_explained(&text, &[]));
+        self.scenario.limits.upload_bytes_min < 100 && (is_explained || self.strays.contains(reply))
+    }
+
+    /// Whether a connection may end behind `begun`, the beginning of a reply of this form: it flowed while it arrived, and
+    /// its server failed, or its client took too little of it.
+    pub(crate) fn may_end_within(&self, form: &Form, begun: &[u8]) -> bool {
+        let keys: &[Vec<u8>] = match form {
+            Form::Resp(_, keys) => keys,
+            Form::Memcached(ask) => &ask.keys,
+            Form::Batch(_) => &[],
+            Form::Exact(_) | Form::Prefix(_) | Form::Blunder(_) => return false,
+        };
+        let has_failed = self.servers_of(keys).any(|server| !self.harm[server].is_empty());
+        let is_explained = has_failed && !begun.is_empty() || self.may_shed();
+        let begins = |reply: &[u8]| reply.len() > begun.len() && reply.starts_with(begun);
+        let is_garbage = self.scenario.faults.garbage > 0
+            && RESP_GARBAGE.iter().chain(&MEMCACHED_GARBAGE).any(|reply| begins(reply));
+        let is_begun = match form {
+            Form::Resp(name, keys) => {
+                let truth = resp::keyspace::answer(&resp::keyspace::arguments(name, keys));
+                truth.is_some_and(|truth| begins(&truth))
+            }
+            Form::Memcached(ask) => self.begins_answer(ask, begun),
+            Form::Batch(asks) => {
+                let rest = memcached::wire_format::behind_replies(begun);
+                asks.iter().any(|ask| self.begins_answer(ask, rest))
+            }
+            Form::Exact(_) | Form::Prefix(_) | Form::Blunder(_) => false,
+        };
+        self.scenario.streams() && is_explained && (is_begun || is_garbage)
+    }
+
+    /// Whether an answer of a server to `ask` may begin so.
+    fn begins_answer(&self, ask: &Ask, begun: &[u8]) -> bool {
+        let begins = |reply: &[u8]| reply.len() > begun.len() && reply.starts_with(begun);
+        let deviates = self.deviations(ask.token).iter().any(|(_, deviation)| match deviation {
+            Deviation::Error(reply) | Deviation::WrongType(reply) => begins(reply),
+        });
+        deviates || memcached::keyspace::answer(&ask.request).is_some_and(|truth| begins(&truth))
     }
 
     pub(crate) fn may_shed(&self) -> bool {

@@ -310,7 +310,11 @@ impl World {
                 *timed_out_links.entry(loss.server).or_default() += 1;
             }
         }
-        let vanished = self.parts[pool].scenario.faults.vanishing_clients > 0;
+        let faults = &self.parts[pool].scenario.faults;
+        let was_cut = self.clients_of(worker, pool).any(|client| client.was_cut);
+        // A request that flowed to a server was counted there although its client never finished it.
+        let gave_up = was_cut || faults.malformed_clients > 0 || faults.drain;
+        let vanished = faults.vanishing_clients > 0 || gave_up;
         let silences: u64 = self.clients_of(worker, pool).map(|client| client.silences).sum();
         let counted = self.counted(&self.workers[worker], pool);
         for (index, server) in counted.servers.iter().enumerate() {

@@ -235,7 +235,7 @@ pub const POOL: &[Key<Pool>] = &[
         takes: "number, at least 1",
         default: "1",
         since: Since::Twemproxy,
-        doc: "Connections to each server from each worker. One client always uses the same one, so its requests stay in order.",
+        doc: "Connections to each server from each worker. One client always uses the same one, so its requests stay in order. Up to 4 more exist while very large replies are under way.",
         set: |pool, text, _| {
             value::number_from(text, 1).map(|count| pool.server_connections = count)
         },
@@ -423,7 +423,7 @@ pub const GLOBAL_KEYS: &[Key<Global>] = &[
         takes: "microseconds, at most 1000",
         default: "100",
         since: Since::Nutcracker,
-        doc: "Under load, a worker waits up to half a round trip to its servers, and never longer than this, so that one read and one write serve many clients. It never waits at low load. 0 switches the wait off.",
+        doc: "Under load, a worker waits up to half a round trip to its servers, and never longer than this, so that one read and one write serve many clients: between two turns of its loop, or after each where it finds that to bring more throughput or to cost no latency. It never waits at low load. 0 switches the wait off.",
         set: |global, text, _| {
             value::number_up_to(text, 1000).map(|us| global.batch_window_us = us.into())
         },

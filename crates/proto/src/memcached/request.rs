@@ -143,6 +143,23 @@ impl RequestScanner {
         }
     }
 
+    /// The request, once its line is whole and its value is awaited.
+    pub fn pending(&self) -> Option<Request> {
+        self.pending
+    }
+
+    /// Forgets the beginning of a request of which [`Scan::Incomplete`] was said, at most its first `at_most` bytes, and
+    /// returns how many: the bytes of the next call begin so many later, and what it returns is about them. Nothing
+    /// is forgotten while [`RequestScanner::pending`] is `None`; after that all of the line and of the value may be.
+    pub fn forget(&mut self, at_most: usize) -> usize {
+        let Some(request) = &mut self.pending else { return 0 };
+        let forgotten = at_most.min(value_end(*request));
+        let of_line = offset32(forgotten).min(request.line);
+        request.line = request.line.saturating_sub(of_line);
+        request.data = request.data.saturating_sub(offset32(forgotten).saturating_sub(of_line));
+        forgotten
+    }
+
     /// Words up to the line end; `at` is behind it when it is found.
     #[inline]
     fn line(&mut self, bytes: &[u8], args: &mut Vec<Span>) -> Result<(), Scan> {

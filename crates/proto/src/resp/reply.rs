@@ -317,7 +317,7 @@ impl ReplyScanner {
 ///
 /// PERF: nearly every element is one; the rest goes digit by digit.
 #[inline]
-fn short_bulk(bytes: &[u8]) -> Option<u32> {
+pub(super) fn short_bulk(bytes: &[u8]) -> Option<u32> {
     let digit = |byte: &u8| u32::from(byte.wrapping_sub(b'0'));
     let (header, len) = match bytes {
         [b'$', a @ b'0'..=b'9', b'\r', b'\n', ..] => (4, digit(a)),

@@ -37,6 +37,8 @@ pub struct RequestScanner {
     missing: u32,
     number: Number,
     stage: Stage,
+    /// Bytes of the request that were forgotten.
+    forgotten: u32,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -71,8 +73,6 @@ impl RequestScanner {
     #[inline]
     pub fn scan(&mut self, bytes: &[u8], args: &mut Vec<Span>) -> Scan {
         match self.stage {
-            // PERF: nearly every request is short and lies whole in what was read.
-            Stage::First if let Some(len) = short_array(bytes, args) => return Scan::Complete(len),
             Stage::First => match bytes.first() {
                 None => return Scan::Incomplete,
                 Some(b'*') => {
@@ -89,7 +89,11 @@ impl RequestScanner {
             Stage::Inline => return self.line(bytes),
             Stage::Count | Stage::Mark | Stage::Length | Stage::Payload => {}
         }
-        match self.array(bytes, args) {
+        let found = self.array(bytes, args);
+        if self.forgotten > 0 && self.is_too_long() {
+            return Scan::Malformed(Malformed::at(self.at as usize, Reason::RequestTooLong));
+        }
+        match found {
             Ok(len) => Scan::Complete(len),
             Err(Halt::Incomplete) => Scan::Incomplete,
             Err(Halt::Malformed(malformed)) => Scan::Malformed(malformed),
@@ -105,11 +109,54 @@ impl RequestScanner {
         }
     }
 
+    /// Arguments of an array that are not found yet, the one under way included; 0 while their number is not known.
+    pub fn missing(&self) -> usize {
+        self.missing as usize
+    }
+
+    /// Forgets the beginning of an array of which [`Scan::Incomplete`] was said, at most its first `at_most` bytes, and
+    /// returns how many: the bytes of the next call begin so many later, and what it returns is relative to them. Of the
+    /// bytes of the call before all but an unfinished line end may be forgotten, once the number of arguments is known.
+    ///
+    /// The span of an argument whose beginning was forgotten is that of the rest.
+    pub fn forget(&mut self, at_most: usize) -> usize {
+        let settled = match self.stage {
+            Stage::First | Stage::Inline | Stage::Count => 0,
+            Stage::Mark | Stage::Length => self.at,
+            Stage::Payload => self.payload_end().unwrap_or(u32::MAX).saturating_sub(2),
+        };
+        let forgotten = u32::try_from(at_most).unwrap_or(u32::MAX).min(settled);
+        if self.stage == Stage::Payload {
+            let of_payload = forgotten.saturating_sub(self.at);
+            self.number.value = self.number.value.saturating_sub(u64::from(of_payload));
+        }
+        self.at = self.at.saturating_sub(forgotten);
+        self.forgotten = self.forgotten.saturating_add(forgotten);
+        forgotten as usize
+    }
+
+    /// Whether the request is beyond 32 bits with what was forgotten of it.
+    #[cold]
+    fn is_too_long(&self) -> bool {
+        let known = u64::try_from(self.bytes_wanted()).unwrap_or(u64::MAX);
+        known.saturating_add(u64::from(self.forgotten)) > MESSAGE_BYTES_MAX
+    }
+
     fn array(&mut self, bytes: &[u8], args: &mut Vec<Span>) -> Result<usize, Halt> {
         if self.stage == Stage::Count {
             self.count(bytes)?;
         }
         while self.missing > 0 {
+            // PERF: nearly every argument is short and lies whole in what was read.
+            if self.stage == Stage::Mark
+                && let Some(argument) = bytes.get(self.at as usize..).and_then(short_argument)
+                && let Some(span) = argument.span(self.at)
+            {
+                args.push(span);
+                self.at = span.end.saturating_add(2);
+                self.missing = self.missing.saturating_sub(1);
+                continue;
+            }
             if self.stage != Stage::Payload {
                 self.length(bytes)?;
             }
@@ -144,15 +191,6 @@ impl RequestScanner {
     fn length(&mut self, bytes: &[u8]) -> Result<(), Halt> {
         if self.stage == Stage::Mark {
             match bytes.get(self.at as usize..) {
-                // PERF: lengths of one or two digits in one look; the rest digit by digit.
-                Some([b'$', a @ b'0'..=b'9', b'\r', b'\n', ..]) => {
-                    return self.payload_of(u64::from(a.wrapping_sub(b'0')), 4);
-                }
-                Some([b'$', a @ b'1'..=b'9', b @ b'0'..=b'9', b'\r', b'\n', ..]) => {
-                    let tens = u64::from(a.wrapping_sub(b'0')).saturating_mul(10);
-                    return self
-                        .payload_of(tens.saturating_add(u64::from(b.wrapping_sub(b'0'))), 5);
-                }
                 Some([b'$', ..]) => {
                     self.at = self.at.saturating_add(1);
                     self.number = Number::default();
@@ -263,46 +301,36 @@ impl RequestScanner {
     }
 }
 
-/// Length of a whole request of fewer than ten arguments of fewer than a hundred bytes each; anything else is for the
-/// scanner, which finds no argument then.
-#[inline]
-fn short_array(bytes: &[u8], args: &mut Vec<Span>) -> Option<usize> {
-    let [b'*', count @ b'1'..=b'9', b'\r', b'\n', ..] = bytes else { return None };
-    let mut at = 4;
-    for _ in b'0'..*count {
-        let Some(argument) = bytes.get(at..).and_then(short_argument) else {
-            args.clear();
-            return None;
-        };
-        let start = at.saturating_add(argument.head);
-        let end = start.saturating_add(argument.len);
-        args.push(Span { start: start as u32, end: end as u32 });
-        at = end.saturating_add(2);
-    }
-    Some(at)
+/// An argument of fewer than a hundred bytes, by the lengths of its header and its payload.
+struct ShortArgument {
+    head: u32,
+    len: u32,
 }
 
-/// The argument that `bytes` begin with.
+impl ShortArgument {
+    /// Its payload, when it begins at `at`; `None` beyond 32 bits.
+    #[inline]
+    fn span(&self, at: u32) -> Option<Span> {
+        let start = at.checked_add(self.head)?;
+        Some(Span { start, end: start.checked_add(self.len)? })
+    }
+}
+
+/// The argument that `bytes` begin with, if it is short and whole.
 #[inline]
 fn short_argument(bytes: &[u8]) -> Option<ShortArgument> {
-    let digit = |byte: u8| usize::from(byte.wrapping_sub(b'0'));
-    let (head, len): (usize, usize) = match bytes {
+    let digit = |byte: &u8| u32::from(byte.wrapping_sub(b'0'));
+    let (head, len) = match bytes {
         [b'$', a @ b'1'..=b'9', b @ b'0'..=b'9', b'\r', b'\n', ..] => {
-            (5, digit(*a).saturating_mul(10).saturating_add(digit(*b)))
+            (5, digit(a).wrapping_mul(10).wrapping_add(digit(b)))
         }
-        [b'$', a @ b'0'..=b'9', b'\r', b'\n', ..] => (4, digit(*a)),
+        [b'$', a @ b'0'..=b'9', b'\r', b'\n', ..] => (4, digit(a)),
         _ => return None,
     };
-    match bytes.get(head.saturating_add(len)..) {
+    match bytes.get(len.wrapping_add(head) as usize..) {
         Some([b'\r', b'\n', ..]) => Some(ShortArgument { head, len }),
         _ => None,
     }
-}
-
-/// Lengths of the header and of the payload of an argument.
-struct ShortArgument {
-    head: usize,
-    len: usize,
 }
 
 fn malformed(offset: usize, reason: Reason) -> Halt {
@@ -355,6 +383,23 @@ mod tests {
         assert!(scanner.payload_of(6, 4).is_ok());
         scanner.at = u32::MAX - 12;
         assert!(scanner.payload_of(7, 4).is_err());
+    }
+
+    #[test]
+    fn a_request_beyond_32_bits_is_refused_although_its_beginning_was_forgotten() {
+        let mut scanner = RequestScanner::default();
+        let head = b"*20\r\n$3\r\nSET\r\n$536870912\r\n";
+        assert_eq!(scanner.scan(head, &mut Vec::new()), Scan::Incomplete);
+        assert_eq!(scanner.forget(usize::MAX), head.len() + 536_870_912);
+        let next = b"\r\n$536870912\r\n";
+        for _ in 1..7 {
+            assert_eq!(scanner.scan(next, &mut Vec::new()), Scan::Incomplete);
+            assert_eq!(scanner.forget(usize::MAX), next.len() + 536_870_912);
+        }
+        assert_eq!(
+            scanner.scan(next, &mut Vec::new()),
+            malformed(next.len(), Reason::RequestTooLong)
+        );
     }
 
     #[test]

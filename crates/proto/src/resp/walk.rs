@@ -1,11 +1,15 @@
 //! Looks inside a reply that is known to be whole: the elements of an array that is taken apart
 //! for merging, an integer that is summed, an error that is recognised.
 
+use super::reply::short_bulk;
 use super::{Protocol, ReplyScan, ReplyScanner};
 
 /// Length of the whole element of any type at the front of `bytes`; `None` when there is none.
 #[inline]
 pub fn element_len(bytes: &[u8]) -> Option<usize> {
+    if let Some(len) = short_bulk(bytes) {
+        return Some(len as usize);
+    }
     match ReplyScanner::new(Protocol::Resp3).scan(bytes) {
         ReplyScan::Complete(len) => Some(len),
         ReplyScan::Incomplete | ReplyScan::Malformed(_) => None,

@@ -107,7 +107,51 @@ fn reply() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
+/// Scans one request whose bytes arrive in pieces, forgetting some of them now and then, and says what a scan of all of them
+/// would have said.
+fn scan_forgetting(bytes: &[u8], cuts: &[(usize, usize)]) -> Scan {
+    let (mut scanner, mut args) = (RequestScanner::new(200), Vec::new());
+    let (mut start, mut end) = (0, 0);
+    let mut cuts = cuts.iter().cycle();
+    loop {
+        let (step, keep) = cuts.next().unwrap();
+        end = bytes.len().min(end + step);
+        match scanner.scan(&bytes[start..end], &mut args) {
+            Scan::Incomplete if end == bytes.len() => return Scan::Incomplete,
+            Scan::Incomplete => start += scanner.forget((end - start).saturating_sub(*keep)),
+            Scan::Complete { len, request } => return Scan::Complete { len: start + len, request },
+            Scan::Malformed(mut malformed) => {
+                malformed.offset += start;
+                return Scan::Malformed(malformed);
+            }
+            other => return other,
+        }
+    }
+}
+
 proptest! {
+    #[test]
+    fn what_is_forgotten_on_the_way_changes_no_verdict(
+        mut bytes in request(),
+        change in any::<Option<(prop::sample::Index, u8)>>(),
+        cuts in vec((1_usize..60, prop_oneof![3 => Just(0_usize), 1 => 0_usize..80]), 1..20),
+    ) {
+        if let Some((place, byte)) = change {
+            let place = place.index(bytes.len());
+            bytes[place] = byte;
+        }
+        bytes.extend_from_slice(b"get a\r\n");
+        let blanks = bytes.iter().take_while(|byte| **byte == b' ').count();
+        let bytes = &bytes[blanks..];
+        match (scan_forgetting(bytes, &cuts), RequestScanner::new(200).scan(bytes, &mut Vec::new())) {
+            // What it asks for was told by the first part of it.
+            (Scan::Complete { len, .. }, Scan::Complete { len: whole, .. }) => {
+                prop_assert_eq!(len, whole);
+            }
+            (scan, whole) => prop_assert_eq!(scan, whole),
+        }
+    }
+
     #[test]
     fn a_stream_of_requests_falls_into_its_requests(
         requests in vec(request(), 1..6),

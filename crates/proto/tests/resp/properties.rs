@@ -54,6 +54,31 @@ fn requests_of(stream: &[u8], chunks: &[usize]) -> Result<Vec<Vec<Vec<u8>>>, Str
     Ok(requests)
 }
 
+/// Scans one request whose bytes arrive in pieces, forgetting some of them now and then, and says what a scan of all of them
+/// would have said.
+fn scan_forgetting(bytes: &[u8], cuts: &[(usize, usize)]) -> Scan {
+    let (mut scanner, mut args) = (RequestScanner::default(), Vec::new());
+    let (mut start, mut end) = (0, 0);
+    let mut cuts = cuts.iter().cycle();
+    loop {
+        let (step, keep) = cuts.next().expect("cycles");
+        end = bytes.len().min(end + step);
+        match scanner.scan(&bytes[start..end], &mut args) {
+            Scan::Incomplete if end == bytes.len() => return Scan::Incomplete,
+            Scan::Incomplete => {
+                start += scanner.forget((end - start).saturating_sub(*keep));
+                assert!(scanner.bytes_wanted() <= u32::MAX as usize);
+            }
+            Scan::Complete(len) => return Scan::Complete(start + len),
+            Scan::Malformed(mut malformed) => {
+                malformed.offset += start;
+                return Scan::Malformed(malformed);
+            }
+            other => return other,
+        }
+    }
+}
+
 fn words() -> impl Strategy<Value = Vec<Vec<u8>>> {
     vec(vec(any::<u8>(), 0..130), 1..12)
 }
@@ -137,6 +162,22 @@ proptest! {
             _ => None,
         };
         prop_assert_eq!(found, naive(&bytes), "{:?}", scan);
+    }
+
+    #[test]
+    fn what_is_forgotten_on_the_way_changes_no_verdict(
+        words in words(),
+        change in any::<Option<(prop::sample::Index, u8)>>(),
+        cuts in vec((1_usize..60, prop_oneof![3 => Just(0_usize), 1 => 0_usize..80]), 1..20),
+    ) {
+        let (mut bytes, _) = request(&words);
+        if let Some((place, byte)) = change {
+            let place = place.index(bytes.len());
+            bytes[place] = byte;
+        }
+        bytes.extend_from_slice(b"*1\r\n");
+        let whole = RequestScanner::default().scan(&bytes, &mut Vec::new());
+        prop_assert_eq!(scan_forgetting(&bytes, &cuts), whole);
     }
 
     #[test]

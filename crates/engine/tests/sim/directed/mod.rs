@@ -6,6 +6,7 @@ mod cross_shard;
 mod ejected_memcached;
 mod ejection;
 mod fragments;
+mod large_replies;
 mod local_commands;
 mod memcached;
 mod on_eject;
@@ -13,6 +14,7 @@ mod pressure;
 mod probing;
 mod reload;
 mod timeouts;
+mod uploads;
 
 use std::time::Duration;
 

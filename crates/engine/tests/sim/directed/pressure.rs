@@ -166,7 +166,8 @@ fn above_the_memory_ceiling_requests_are_refused_and_large_replies_dropped() {
 
 #[test]
 fn above_the_memory_ceiling_an_endless_request_is_cut_off() {
-    let limits = Limits { worker_memory_bytes_max: 100_000, ..Limits::default() };
+    let upload_bytes_min = usize::MAX;
+    let limits = Limits { worker_memory_bytes_max: 100_000, upload_bytes_min, ..Limits::default() };
     let mut rig = Rig::with(pool(1), limits, 64 << 20);
     let client = rig.client();
     rig.send(

@@ -13,6 +13,9 @@ pub(crate) enum Voice {
     Silent,
 }
 
+/// The key of a request whose value does not end where it should.
+pub(crate) const BLUNDER: &[u8] = b"blunder";
+
 /// A request.
 #[derive(Debug)]
 pub(crate) struct Ask {

@@ -2,7 +2,7 @@
 
 mod any_bytes;
 mod ask;
-mod keyspace;
+pub(crate) mod keyspace;
 mod service;
 mod speaker;
 mod verdict;

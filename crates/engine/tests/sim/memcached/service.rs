@@ -42,6 +42,9 @@ impl SimServer {
         if self.healed || !at.random.chance(at.scenario.faults.early, 1000) {
             return Ok(0);
         }
+        if words[1] == ask::BLUNDER {
+            return Ok(0);
+        }
         let Some(ask) = at.truth.ask_named(&words[1]) else { return Err("an unknown key".into()) };
         let begun = &bytes[..bytes.len().min(line)];
         if !ask.bytes.starts_with(begun) && !ask.blanked.starts_with(begun) {
@@ -130,9 +133,10 @@ impl SimServer {
         let fixed = at.scenario.is_placement_fixed();
         let wanted: Vec<_> = ask.keys.iter().map(|key| at.truth.belongs(key, self.index)).collect();
         let is_at_home = wanted.is_empty() || wanted.contains(&true);
-        // Who was never answered must not be asked to answer.
+        // Who was never answered must not be asked to answer, save behind a long reply.
         let is_as_sent = ask.voice != Voice::Silent
             || bytes == ask.bytes
+            || at.scenario.streams()
             || self.broke_silence
             || at.scenario.pool.ejection.is_some();
         is_at_home && is_as_sent && ask.may_arrive_as(bytes, fixed.then_some(&wanted[..]))
@@ -145,7 +149,9 @@ impl SimServer {
     /// The request arrived, or its part.
     fn note_ask(&mut self, i: usize, ask: &Ask, at: &mut Scene<'_>) {
         self.connections[i].note(self.index, ask.token, at.truth);
-        self.check_lane(i, ask.token, ask.is_silent(), at);
+        let is_large = ask.bytes.len() >= at.scenario.limits.upload_bytes_min;
+        let may_flow = is_large && ask.voice == Voice::Loud;
+        self.check_lane(i, ask.token, (ask.is_silent(), may_flow), at);
     }
 
     fn deviation(&mut self, ask: &Ask, at: &mut Scene<'_>) -> Option<Deviation> {

@@ -152,13 +152,16 @@ impl SimClient {
                         b"CLIENT_ERROR bad command line format: LF must follow CR\r\n",
                     ),
                     (b"set a 0 0 many\r\n", b"CLIENT_ERROR bad data chunk\r\n"),
-                    (b"set a 0 0 2\r\nabc\r\n", b"CLIENT_ERROR bad data chunk\r\n"),
+                    (
+                        b"set blunder 0 0 20\r\n01234567890123456789abc\r\n",
+                        b"CLIENT_ERROR bad data chunk\r\n",
+                    ),
                     (b"ms a -1\r\n", b"CLIENT_ERROR bad data chunk\r\n"),
                     (b"\x80\x0a\0\0\0\0\0\0\0\0\0\0\x01\x02\x03\x04", b"\x81"),
                 ];
                 let (blunder, reply) = random.pick(&blunders);
                 let token = self.next_token();
-                self.say(blunder, Expected { token, form: Form::Prefix(reply) });
+                self.say(blunder, Expected { token, form: Form::Blunder(reply) });
             }
             _ => return,
         }

@@ -136,6 +136,14 @@ pub(crate) fn replies(mut bytes: &[u8]) -> Result<Vec<&[u8]>, String> {
     Ok(all)
 }
 
+/// What is behind all whole replies.
+pub(crate) fn behind_replies(mut bytes: &[u8]) -> &[u8] {
+    while let Ok(Some(len)) = reply_len(bytes) {
+        bytes = &bytes[len..];
+    }
+    bytes
+}
+
 /// The length of the replies at the front of `bytes` up to the one to `mn`, `None` while that is not there.
 pub(crate) fn batch_len(bytes: &[u8]) -> Result<Option<usize>, String> {
     let mut at = 0;

@@ -59,7 +59,12 @@ impl SimServer {
         let step = if stored { 2 } else { 1 };
         let keys: Vec<_> = arguments[1..].iter().step_by(step).collect();
         if let Some(token) = connection.check(self.index, &keys, at.truth) {
-            self.check_lane(i, token, false, at);
+            let bytes: usize = arguments.iter().map(Vec::len).sum();
+            // Lengths and line ends are less than that for each argument.
+            let bytes = bytes + 16 * (1 + arguments.len());
+            let is_large = bytes >= at.scenario.limits.upload_bytes_min
+                && arguments[0].eq_ignore_ascii_case(b"set");
+            self.check_lane(i, token, (false, is_large), at);
             let reply = self.reply_to(token, arguments, truth, at);
             self.connections[i].reply(self.index, reply, at);
         } else {

@@ -28,7 +28,8 @@ impl SimClient {
         let (bytes, form): (Vec<u8>, _) = match self.ending {
             Ending::Quits => (request(&[b"quit"]), Form::Exact(b"+OK\r\n".to_vec())),
             Ending::Blunders => {
-                let blunders: [&[u8]; 6] = [
+                let blunders: [&[u8]; 7] = [
+                    b"*3\r\n$3\r\nset\r\n$7\r\nblunder\r\n$20\r\n01234567890123456789\r\r",
                     b"*1\r\n+PING\r\n",
                     b"*0\r\n",
                     b"*2\r\n$3\r\nGETX\r\n",
@@ -36,7 +37,7 @@ impl SimClient {
                     b"*99999999999\r\n",
                     b"get \"unbalanced\r\n",
                 ];
-                (random.pick(&blunders).to_vec(), Form::Prefix(b"-ERR Protocol error: "))
+                (random.pick(&blunders).to_vec(), Form::Blunder(b"-ERR Protocol error: "))
             }
             _ => return,
         };

@@ -78,8 +78,19 @@ impl Process {
     /// Resident memory in bytes.
     #[track_caller]
     pub(crate) fn resident_bytes(&self) -> u64 {
+        self.status_bytes("VmRSS:")
+    }
+
+    /// The most it ever was.
+    #[track_caller]
+    pub(crate) fn peak_resident_bytes(&self) -> u64 {
+        self.status_bytes("VmHWM:")
+    }
+
+    #[track_caller]
+    fn status_bytes(&self, field: &str) -> u64 {
         let status = fs::read_to_string(self.proc("status")).expect("the status of a process");
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a VmRSS line");
+        let line = status.lines().find(|line| line.starts_with(field)).expect("that line");
         let kib: u64 =
             line.split_whitespace().nth(1).and_then(|n| n.parse().ok()).expect("a number");
         kib << 10

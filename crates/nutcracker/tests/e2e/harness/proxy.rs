@@ -281,6 +281,12 @@ impl Proxy {
         self.process.resident_bytes()
     }
 
+    /// The most resident memory it ever had, in bytes.
+    #[track_caller]
+    pub(crate) fn peak_resident_bytes(&self) -> u64 {
+        self.process.peak_resident_bytes()
+    }
+
     /// Where the statistics are served.
     pub(crate) fn stats_address(&self) -> SocketAddr {
         self.stats

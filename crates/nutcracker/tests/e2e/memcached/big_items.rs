@@ -98,10 +98,10 @@ fn an_answer_that_comes_before_the_value_is_read_belongs_to_its_request() {
     let mut other = proxy.client();
     other.ask("get a\r\n", "END\r\n");
     let mut client = proxy.client();
-    client.send(b"set big 0 0 3000000\r\n");
+    client.send(b"set big 0 0 2000000\r\n");
     client.send(&vec![b'x'; 1 << 20]);
     other.ask("get a\r\n", "END\r\n");
-    client.send(&vec![b'x'; 3_000_000 - (1 << 20)]);
+    client.send(&vec![b'x'; 2_000_000 - (1 << 20)]);
     client.send(b"\r\nget a\r\n");
     client.expect(format!("{TOO_LARGE}END\r\n").as_bytes());
     other.ask("get a\r\n", "END\r\n");

@@ -1,7 +1,7 @@
 //! From a request's first words to its row, without allocating: a hash table built at compile time.
 
 use super::table::ALL;
-use super::{Command, Rejection};
+use super::{Command, Flags, Policy, Rejection};
 use crate::Span;
 
 /// Slots of the table: nearly four times the number of names, so that the first look nearly always
@@ -90,6 +90,24 @@ impl Folded {
 /// What Redis would refuse before it runs the command.
 #[inline]
 pub fn resolve(bytes: &[u8], args: &[Span]) -> Result<&'static Command, Rejection> {
+    row(bytes, args, args.len())
+}
+
+/// The argument that is the key of a request of `argc` arguments, of which `args` are the first, if nothing that is still
+/// to come can change what becomes of it: it is forwarded whole to the shard of this one key. Only of commands that write;
+/// what reads may be answered without a server.
+#[cold]
+#[inline(never)]
+pub fn key_of_unfinished(bytes: &[u8], args: &[Span], argc: usize) -> Option<usize> {
+    let command = row(bytes, args, argc).ok()?;
+    let is_certain = command.policy == Policy::SingleShard
+        && command.is_single_key()
+        && command.flags.has(Flags::WRITE);
+    command.first_key(bytes, args).filter(|_| is_certain)
+}
+
+#[inline]
+fn row(bytes: &[u8], args: &[Span], argc: usize) -> Result<&'static Command, Rejection> {
     let Some(word) = args.first() else { return Err(Rejection::UnknownCommand) };
     let Some(mut command) = find(word.of(bytes)) else { return Err(Rejection::UnknownCommand) };
     if command.subcommands > 0
@@ -100,7 +118,7 @@ pub fn resolve(bytes: &[u8], args: &[Span]) -> Result<&'static Command, Rejectio
             None => return Err(Rejection::UnknownSubcommand(command)),
         }
     }
-    if command.accepts(args.len()) { Ok(command) } else { Err(Rejection::WrongArity(command)) }
+    if command.accepts(argc) { Ok(command) } else { Err(Rejection::WrongArity(command)) }
 }
 
 /// The row of a command word in any case; never that of a subcommand.

@@ -18,7 +18,7 @@ mod table;
 pub use describe::KeyRange;
 pub use flags::{Flags, KeyFlags};
 pub use key_spec::{BeginSearch, FindKeys, KeySpec};
-pub use lookup::{find, resolve};
+pub use lookup::{find, key_of_unfinished, resolve};
 pub use policy::{Local, Merge, Policy, RequestPolicy, ResponsePolicy, Split, Unsupported};
 pub use rejection::{KeysRejection, Rejection};
 

@@ -2,6 +2,7 @@
 
 mod early_errors;
 mod ejection;
+mod large_replies;
 mod local_commands;
 mod noreply;
 mod quiet;
