@@ -89,6 +89,14 @@ impl Buffers {
         buffer.extend_from_slice(bytes);
     }
 
+    /// Appends the beginning of a message that will be `whole` bytes long as far as its sender says. Room for all of it
+    /// is made at once only when half of it is there: announcing costs nothing.
+    pub(crate) fn append_beginning(&mut self, buffer: &mut Vec<u8>, bytes: &[u8], whole: usize) {
+        let wanted = if whole / 2 <= bytes.len() { whole.max(bytes.len()) } else { bytes.len() };
+        self.reserve(buffer, wanted);
+        buffer.extend_from_slice(bytes);
+    }
+
     /// Bytes of capacity that connections hold at this moment.
     pub(crate) fn lent(&self) -> usize {
         self.lent
