@@ -89,6 +89,14 @@ impl Buffers {
         buffer.extend_from_slice(bytes);
     }
 
+    /// Appends the beginning of a message that will be `whole` bytes long as far as its sender says. Room for all of it
+    /// is made at once only when half of it is there: announcing costs nothing.
+    pub(crate) fn append_beginning(&mut self, buffer: &mut Vec<u8>, bytes: &[u8], whole: usize) {
+        let wanted = if whole / 2 <= bytes.len() { whole.max(bytes.len()) } else { bytes.len() };
+        self.reserve(buffer, wanted);
+        buffer.extend_from_slice(bytes);
+    }
+
     /// Bytes of capacity that connections hold at this moment.
     pub(crate) fn lent(&self) -> usize {
         self.lent
@@ -198,8 +206,15 @@ impl Output {
         if tail.capacity() == 0 {
             *tail = buffers.take(bytes);
         } else if tail.capacity() - tail.len() < bytes {
-            let chunk = buffers.take(bytes.max(LARGE));
-            self.push_chunk(chunk, buffers);
+            let mut chunk = buffers.take(bytes.max(LARGE));
+            if self.rest.is_none() && self.front.capacity() == SMALL && bytes < LARGE - SMALL {
+                // PERF: moving so little costs less than a write of two pieces instead of one.
+                chunk.extend_from_slice(self.front.get(self.sent..).unwrap_or_default());
+                self.sent = 0;
+                buffers.give(std::mem::replace(&mut self.front, chunk));
+            } else {
+                self.push_chunk(chunk, buffers);
+            }
         }
         self.tail()
     }

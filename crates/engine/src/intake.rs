@@ -258,7 +258,7 @@ impl Engine {
     /// Keeps the beginning of a request, or bytes read before a pause.
     fn keep_partial(&mut self, c: u32, bytes: &[u8], scanner: RequestScanner, args: &[Span]) {
         let mut partial = self.spare_partials.pop().unwrap_or_default();
-        self.buffers.append(&mut partial.bytes, bytes);
+        self.buffers.append_beginning(&mut partial.bytes, bytes, scanner.bytes_wanted());
         partial.scanner = scanner;
         partial.args.extend_from_slice(args);
         self.clients[c as usize].partial = Some(partial);

@@ -330,10 +330,11 @@ impl Engine {
 
     /// When [`Engine::turn`] must be called at the latest, monotonic µs.
     pub fn deadline(&self) -> Option<u64> {
-        if !self.resumed.is_empty() || !self.stirred.is_empty() || self.is_holding() {
+        if !self.resumed.is_empty() || !self.stirred.is_empty() {
             return Some(0);
         }
-        let due = self.deadline.min(self.remnants_due).min(self.probe_at);
+        let held_until = self.held_until().unwrap_or(u64::MAX);
+        let due = self.deadline.min(self.remnants_due).min(self.probe_at).min(held_until);
         (due != u64::MAX).then_some(due)
     }
 

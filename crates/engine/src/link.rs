@@ -319,7 +319,8 @@ impl Engine {
                 }
                 ReplyScan::Incomplete => {
                     let link = &mut self.links[l as usize];
-                    self.buffers.append(&mut link.input, &bytes[used..]);
+                    let whole = scanner.bytes_wanted();
+                    self.buffers.append_beginning(&mut link.input, &bytes[used..], whole);
                     link.scanner = scanner;
                     self.stream_if_large(l, now);
                     is_settled = false;

@@ -19,8 +19,8 @@ use crate::{Engine, Now};
 const ACTIVE_CLIENTS_MIN: u32 = 12;
 /// How long activity is counted together: about a millisecond, a power of two to divide cheaply.
 const BUCKET_US: u64 = 1024;
-/// Replies are held no longer than this.
-const HOLD_US_MAX: u64 = 200;
+/// Replies are held for two round trips to the servers, and no longer than this.
+const HOLD_US_MAX: u64 = 500;
 /// A client with more unsent bytes than this is flushed.
 const HOLD_BYTES_MAX: usize = 16 << 10;
 /// Weight of a new sample in the round trip, as a power of two.
@@ -47,6 +47,8 @@ pub(crate) struct Pace {
     gathered_at: u64,
     /// Clients whose replies were held, and since when; the oldest first. Some have been flushed meanwhile.
     held: VecDeque<(u32, u64)>,
+    /// How long they stay although turns bring nothing.
+    hold_us: u64,
     totals: Totals,
     trial: Trial,
 }
@@ -114,14 +116,19 @@ impl Pace {
         window_us
     }
 
+    /// Whether many clients are active.
+    fn is_loaded(&mut self, now: Now) -> bool {
+        self.roll(now.mono_us / BUCKET_US);
+        self.clients.max(self.clients_before) >= ACTIVE_CLIENTS_MIN
+    }
+
     /// Half of the round trip without a window, at most `max_us`; 0 unless another request is likely to come meanwhile.
     fn window_under_load(&mut self, max_us: u64, now: Now) -> u64 {
-        self.roll(now.mono_us / BUCKET_US);
-        let clients = self.clients.max(self.clients_before);
+        let is_loaded = self.is_loaded(now);
         let requests = u64::from(self.requests.max(self.requests_before));
         let window_us = ((self.round_trip_8 >> SMOOTHING) / 3).min(max_us);
         let expected = requests * window_us / BUCKET_US;
-        if clients >= ACTIVE_CLIENTS_MIN && expected >= 1 { window_us } else { 0 }
+        if is_loaded && expected >= 1 { window_us } else { 0 }
     }
 }
 
@@ -152,8 +159,13 @@ impl Engine {
     /// Lets replies go that were held for long enough, and all of them when a turn brought nothing.
     pub(crate) fn release_held(&mut self, now: Now) {
         let was_busy = std::mem::take(&mut self.pace.is_busy);
+        let hold_us = (2 * (self.pace.round_trip_8 >> SMOOTHING)).min(HOLD_US_MAX);
+        // At low load nothing is worth waiting for once a turn brings nothing.
+        let waits = self.limits.window_us_max != 0 && self.pace.is_loaded(now);
+        self.pace.hold_us = if waits { hold_us } else { 0 };
+        let hold_us = if was_busy { hold_us } else { self.pace.hold_us };
         while let Some(&(c, since)) = self.pace.held.front() {
-            if was_busy && now.mono_us < since + HOLD_US_MAX {
+            if now.mono_us < since + hold_us {
                 return;
             }
             self.pace.held.pop_front();
@@ -165,9 +177,9 @@ impl Engine {
         }
     }
 
-    /// Whether replies are held, so that the next turn must not be waited for.
-    pub(crate) fn is_holding(&self) -> bool {
-        !self.pace.held.is_empty()
+    /// When held replies must go at the latest.
+    pub(crate) fn held_until(&self) -> Option<u64> {
+        self.pace.held.front().map(|(_, since)| since + self.pace.hold_us)
     }
 }
 

@@ -11,7 +11,7 @@ pub(crate) use std::{
 };
 
 #[cfg(loom)]
-mod model;
+pub(crate) mod model;
 #[cfg(loom)]
 pub(crate) use loom::sync::{
     Mutex, MutexGuard,

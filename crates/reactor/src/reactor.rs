@@ -6,6 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use mio::{Events, Poll};
+use rustix::event::{PollFd, PollFlags, Timespec};
 
 use crate::mailbox::Inbox;
 use crate::sockets::Sockets;
@@ -16,6 +17,9 @@ use crate::{Clock, Core, Mailbox, Now};
 
 /// Most events fetched at once; the rest comes with the next turn.
 const EVENTS_MAX: usize = 1024;
+
+/// Event queues count their timeouts in milliseconds; shorter ones are waited for otherwise.
+const COARSE: Duration = Duration::from_millis(1);
 
 /// How long, at the end, peers of connections closed last have to read what was sent to them.
 const LEAVE_US: u64 = 100_000;
@@ -151,7 +155,11 @@ impl<C: Core> Reactor<C> {
     }
 
     /// Polls once and notes what it tells.
-    fn wait(&mut self, timeout: Option<Duration>) -> io::Result<Readiness> {
+    fn wait(&mut self, mut timeout: Option<Duration>) -> io::Result<Readiness> {
+        if let Some(short) = timeout.filter(|timeout| !timeout.is_zero() && *timeout < COARSE) {
+            self.doze(short)?;
+            timeout = Some(Duration::ZERO);
+        }
         match self.poll.poll(&mut self.events, timeout) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(Readiness::None),
             result => result?,
@@ -171,6 +179,16 @@ impl<C: Core> Reactor<C> {
             }
         }
         Ok(readiness)
+    }
+
+    /// Sleeps until something is ready, for `timeout` at most, to the microsecond where the system can.
+    fn doze(&self, timeout: Duration) -> io::Result<()> {
+        let timeout = Timespec { tv_sec: 0, tv_nsec: timeout.subsec_nanos().into() };
+        let mut queue = [PollFd::new(self.poll.registry(), PollFlags::IN)];
+        match rustix::event::poll(&mut queue, Some(&timeout)) {
+            Err(rustix::io::Errno::INTR) | Ok(_) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn deliver_mail(&mut self, core: &mut C, now: Now) {

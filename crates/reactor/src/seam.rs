@@ -139,8 +139,8 @@ pub trait Core {
     /// The list of wishes. The reactor takes it after every phase and leaves an empty one; called very often.
     fn ops(&mut self) -> &mut Ops;
 
-    /// When [`Core::turn`] must be called at the latest, in [`Now::mono_us`]. The wait is rounded up to what the
-    /// system can do, a millisecond with epoll.
+    /// When [`Core::turn`] must be called at the latest, in [`Now::mono_us`]. Waits of a millisecond and more are rounded
+    /// up to whole ones.
     fn deadline(&self) -> Option<u64>;
 
     /// How long to sleep after the first readiness of a turn so that more work gathers; zero for not at all. Asked

@@ -423,7 +423,7 @@ pub const GLOBAL_KEYS: &[Key<Global>] = &[
         takes: "microseconds, at most 1000",
         default: "100",
         since: Since::Nutcracker,
-        doc: "Under load, a worker waits up to half a round trip to its servers, and never longer than this, so that one read and one write serve many clients: between two turns of its loop, or after each where it finds that to bring more throughput or to cost no latency. It never waits at low load. 0 switches the wait off.",
+        doc: "Under load, a worker waits up to half a round trip to its servers, and never longer than this, so that one read and one write serve many clients: between two turns of its loop, or after each where it finds that to bring more throughput or to cost no latency. The replies to a pipeline wait for each other for up to two such round trips, 500 microseconds at most. It never waits at low load. 0 switches the wait off.",
         set: |global, text, _| {
             value::number_up_to(text, 1000).map(|us| global.batch_window_us = us.into())
         },

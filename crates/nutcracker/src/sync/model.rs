@@ -6,6 +6,32 @@ use std::time::Duration;
 use loom::sync::MutexGuard;
 use loom::sync::atomic::{AtomicBool, Ordering};
 
+/// Stack of a model's threads, in words. The checker's own choice is too small for a failure to be told.
+#[cfg(test)]
+const STACK_WORDS: usize = 1 << 17;
+
+/// Tries all orders of events with this many switches of threads that none of them asked for, which is where faults are.
+#[cfg(test)]
+pub(crate) fn check(switches: usize, model: impl Fn() + Sync + Send + 'static) {
+    let model = std::sync::Arc::new(model);
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(switches);
+    builder.max_branches = 10_000;
+    builder.check(move || {
+        let model = std::sync::Arc::clone(&model);
+        start(move || model()).join().expect("a model that passes");
+    });
+}
+
+/// Starts a thread of a model.
+#[cfg(test)]
+pub(crate) fn start<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> loom::thread::JoinHandle<T> {
+    let builder = loom::thread::Builder::new().stack_size(STACK_WORDS);
+    builder.spawn(work).expect("the checker has threads")
+}
+
 /// A condition whose time limits all pass when a model says so.
 #[derive(Debug)]
 pub(crate) struct Condvar {

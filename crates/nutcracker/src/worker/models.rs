@@ -1,6 +1,7 @@
 //! Models of what workers share: every order in which they admit clients, hand them over, follow a publication and
 //! drain. The workers are those of the product, with a mailbox and no event queue under them.
 
+use std::mem::ManuallyDrop;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
@@ -11,17 +12,10 @@ use reactor::model::Receiver;
 use sharding::{Distribution, Hash};
 
 use super::*;
+use crate::sync::model::{check, start};
 
 const LISTENER: u32 = 7;
 const CLOCK_US: u64 = 1;
-
-/// Tries all orders of events with this many switches of threads that none of them asked for, which is where faults are.
-fn model(switches: usize, check: impl Fn() + Sync + Send + 'static) {
-    let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(switches);
-    builder.max_branches = 10_000;
-    builder.check(check);
-}
 
 fn admission(clients_max: u64, clients_per_address_max: u32) -> Admission {
     Admission {
@@ -53,7 +47,7 @@ fn come_and_go(process_max: u64, gates: &[Arc<Gate>; 2], limit: u64, admit: Admi
             shared.dismiss(&gate, worker, 1);
         }
     };
-    let other = loom::thread::spawn(visit(1));
+    let other = start(visit(1));
     visit(0)();
     other.join().expect("served");
     assert_eq!([shared.clients_of(0), shared.clients_of(1)], [0; 2], "clients that are gone");
@@ -66,7 +60,7 @@ fn come_and_go(process_max: u64, gates: &[Arc<Gate>; 2], limit: u64, admit: Admi
 
 #[test]
 fn the_process_never_has_more_clients_than_fit_and_gets_every_place_back() {
-    model(3, || {
+    check(3, || {
         let gates = [Gate::new(1, admission(0, 0)), Gate::new(2, admission(0, 0))];
         come_and_go(1, &gates, 1, Shared::admit);
     });
@@ -74,7 +68,7 @@ fn the_process_never_has_more_clients_than_fit_and_gets_every_place_back() {
 
 #[test]
 fn a_pool_never_has_more_clients_than_fit_and_gets_every_place_back() {
-    model(3, || {
+    check(3, || {
         let gate = Gate::new(1, admission(1, 0));
         let gates = [gate.with(admission(1, 0)), gate];
         come_and_go(9, &gates, 1, Shared::admit);
@@ -83,7 +77,7 @@ fn a_pool_never_has_more_clients_than_fit_and_gets_every_place_back() {
 
 #[test]
 fn an_address_never_has_more_clients_than_fit_and_gets_every_place_back() {
-    model(3, || {
+    check(3, || {
         let gate = Gate::new(1, admission(0, 1));
         come_and_go(9, &[Arc::clone(&gate), gate], 1, Shared::admit);
     });
@@ -97,7 +91,7 @@ fn looking_first_and_counting_later_would_admit_one_too_many() {
         fits.then(|| shared.admit(gate, me))?;
         Some(me)
     };
-    model(3, move || {
+    check(3, move || {
         let gates = [Gate::new(1, admission(0, 0)), Gate::new(2, admission(0, 0))];
         come_and_go(2, &gates, 1, look_first);
     });
@@ -105,11 +99,11 @@ fn looking_first_and_counting_later_would_admit_one_too_many() {
 
 #[test]
 fn clients_that_arrive_together_are_spread_evenly() {
-    model(3, || {
+    check(3, || {
         let shared = Shared::new(2, 9);
         let gate = Gate::new(1, admission(0, 0));
         let (other, through) = (Arc::clone(&shared), Arc::clone(&gate));
-        let admitting = loom::thread::spawn(move || other.admit(&through, 1));
+        let admitting = start(move || other.admit(&through, 1));
         shared.admit(&gate, 0);
         admitting.join().expect("admitted");
         assert_eq!([shared.clients_of(0), shared.clients_of(1)], [1, 1]);
@@ -118,10 +112,10 @@ fn clients_that_arrive_together_are_spread_evenly() {
 
 #[test]
 fn of_workers_that_eject_a_server_at_once_one_counts() {
-    model(3, || {
+    check(3, || {
         let ejections = Arc::new(Ejections::default());
         let elsewhere = Arc::clone(&ejections);
-        let other = loom::thread::spawn(move || elsewhere.is_first("a", "x", 0, 101));
+        let other = start(move || elsewhere.is_first("a", "x", 0, 101));
         let here = ejections.is_first("a", "x", 0, 100);
         let there = other.join().expect("ejected");
         assert!(here != there, "counted by {}", u8::from(here) + u8::from(there));
@@ -263,14 +257,15 @@ impl Driven {
         self.execute();
     }
 
-    /// Serves until drained.
-    fn run(mut self, mut arriving: u32) -> Driven {
-        while self.core.running() || arriving > 0 {
-            let messages = if arriving > 0 { self.mail.poll() } else { self.mail.wait() };
-            self.turn(messages, &mut arriving);
+    /// Serves until drained. Not dropped where a model fails: that takes locks, which the checker has no more by then.
+    fn run(self, mut arriving: u32) -> ManuallyDrop<Driven> {
+        let mut worker = ManuallyDrop::new(self);
+        while worker.core.running() || arriving > 0 {
+            let messages = if arriving > 0 { worker.mail.poll() } else { worker.mail.wait() };
+            worker.turn(messages, &mut arriving);
             loom::thread::yield_now();
         }
-        self
+        worker
     }
 }
 
@@ -286,10 +281,11 @@ fn run(
     let publications = publications(1, gate, None);
     let [first, second] = Driven::pair(&publications, &shared, Clock::start());
     let mailboxes = [first.mail.mailbox(), second.mail.mailbox()];
-    let first = loom::thread::spawn(move || first.run(arriving));
-    let second = loom::thread::spawn(move || second.run(0));
+    let first = start(move || first.run(arriving));
+    let second = start(move || second.run(0));
     control(&mailboxes, &publications);
-    let ended = [first, second].map(|worker| worker.join().expect("drained"));
+    let ended =
+        [first, second].map(|worker| ManuallyDrop::into_inner(worker.join().expect("drained")));
     for (worker, driven) in ended.iter().enumerate() {
         assert_eq!(shared.clients_of(worker), 0, "every client is given back, once");
         assert!(driven.open.is_empty(), "every connection is closed");
@@ -306,7 +302,7 @@ fn drain(mailboxes: &[Mailbox<Message>]) {
 
 #[test]
 fn a_client_handed_over_while_workers_drain_is_served_once() {
-    model(3, || {
+    check(3, || {
         let gate = Gate::new(1, admission(2, 0));
         let (accepted, served) = run(2, &gate, 1, |mailboxes, _| drain(mailboxes));
         assert_eq!((accepted, served), (2, 2));
@@ -315,7 +311,7 @@ fn a_client_handed_over_while_workers_drain_is_served_once() {
 
 #[test]
 fn a_client_handed_over_before_its_pool_is_known_is_served_once() {
-    model(3, || {
+    check(3, || {
         let old = Gate::new(1, admission(0, 0));
         let new = Gate::new(2, admission(0, 0));
         let (accepted, served) = run(2, &old, 2, |mailboxes, before| {

@@ -6,6 +6,7 @@ mod cross_shard;
 mod ejected_memcached;
 mod ejection;
 mod fragments;
+mod holding;
 mod large_replies;
 mod local_commands;
 mod memcached;

@@ -4,14 +4,8 @@
 use loom::sync::mpsc::{Receiver, channel};
 
 use super::*;
+use crate::sync::model::{check, start};
 use crate::sync::thread::refuse;
-
-/// Tries all orders of events with this many switches of threads that none of them asked for, which is where faults are.
-fn model(check: impl Fn() + Sync + Send + 'static) {
-    let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(2);
-    builder.check(check);
-}
 
 /// Asks for a name; returns where the answer arrives, `true` for an address.
 fn ask(resolver: &Resolver, host: &str) -> Receiver<bool> {
@@ -26,7 +20,7 @@ fn ask_from_two_threads(hosts: [&'static str; 2]) -> [bool; 2] {
     let found = |_: &str, port| Ok(vec![SocketAddr::from(([10, 0, 0, 1], port))]);
     let resolver = Resolver::with_lookup(PATIENCE, found);
     let other = resolver.clone();
-    let asking = loom::thread::spawn(move || ask(&other, hosts[0]));
+    let asking = start(move || ask(&other, hosts[0]));
     let second = ask(&resolver, hosts[1]);
     let state = resolver.shared.state();
     resolver.shared.work.pass_time();
@@ -37,18 +31,18 @@ fn ask_from_two_threads(hosts: [&'static str; 2]) -> [bool; 2] {
 
 #[test]
 fn two_names_are_both_answered_while_threads_end() {
-    model(|| assert_eq!(ask_from_two_threads(["a", "b"]), [true; 2]));
+    check(2, || assert_eq!(ask_from_two_threads(["a", "b"]), [true; 2]));
 }
 
 #[test]
 fn all_who_ask_for_one_name_are_answered() {
-    model(|| assert_eq!(ask_from_two_threads(["a", "a"]), [true; 2]));
+    check(2, || assert_eq!(ask_from_two_threads(["a", "a"]), [true; 2]));
 }
 
 #[test]
 fn names_are_answered_with_an_error_where_the_system_gives_no_thread() {
     for hosts in [["a", "b"], ["a", "a"]] {
-        model(move || {
+        check(2, move || {
             refuse(true);
             assert_eq!(ask_from_two_threads(hosts), [false; 2]);
         });
