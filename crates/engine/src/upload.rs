@@ -75,7 +75,8 @@ impl Engine {
         let is_live = self.is_any_server_live(pool, now);
         let shard = self.shard_announced(c, &announced);
         let over_memory = self.is_over_memory();
-        if is_live && !over_memory && self.is_private_full(pool, shard) {
+        let must_wait = self.is_private_full(pool, shard) || self.may_overtake_silence(c, shard);
+        if is_live && !over_memory && must_wait {
             return;
         }
         self.clients[c as usize].session.greeted = true;

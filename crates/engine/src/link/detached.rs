@@ -70,7 +70,7 @@ impl Engine {
 
 impl Link {
     /// Whether the server may not have carried out yet a request that wants no reply.
-    fn is_silence_under_way(&self) -> bool {
+    pub(super) fn is_silence_under_way(&self) -> bool {
         !self.silent.is_empty()
             || self.silent_tail
             || self.fifo.iter().any(|owed| owed.after_silence)

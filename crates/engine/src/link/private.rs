@@ -43,6 +43,15 @@ impl Engine {
         self.pools[pool as usize].servers[shard as usize].private.len() >= PRIVATE_MAX
     }
 
+    /// Whether the server may not have carried out yet what client `c` sent to `shard` and wants no reply to: over another
+    /// connection its next request might come first.
+    pub(crate) fn may_overtake_silence(&self, c: u32, shard: u32) -> bool {
+        let client = &self.clients[c as usize];
+        let links = &self.pools[client.pool as usize].servers[shard as usize].links;
+        let lane = client.affinity as usize % links.len();
+        self.links.get(links[lane] as usize).is_some_and(Link::is_silence_under_way)
+    }
+
     /// A new private connection of `pool` to server `shard`.
     pub(crate) fn private_link(
         &mut self,

@@ -53,6 +53,26 @@ fn who_wants_less_than_every_reply_is_gathered() {
 }
 
 #[test]
+fn a_value_does_not_overtake_what_wanted_no_reply() {
+    let mut rig = rig(pool());
+    let client = rig.client();
+    let silent = "set a 0 0 1 noreply\r\n1\r\n";
+    rig.send(client, silent);
+    let shared = rig.server(0);
+    assert_eq!(rig.read(shared), silent);
+    let request = format!("set a 0 0 5000\r\n{}", value());
+    rig.send(client, &request[..100]);
+    assert!(rig.nobody_connects_to(0));
+    rig.send(client, &request[100..]);
+    assert_eq!(rig.read(shared), request);
+    rig.send(shared, "STORED\r\n");
+    assert_eq!(rig.read(client), "STORED\r\n");
+    rig.send(client, &request[..100]);
+    let private = rig.server(0);
+    assert_eq!(rig.read(private), request[..100]);
+}
+
+#[test]
 fn a_value_above_the_limit_is_refused_by_the_proxy() {
     let mut rig = rig(Pool { item_bytes_max: 4_000, ..pool() });
     let client = rig.client();
