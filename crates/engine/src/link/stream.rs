@@ -46,12 +46,14 @@ impl Stream {
 impl Limits {
     /// A reply of which more than this is still to come is not swallowed when a new connection does as well.
     fn swallowed_bytes_max(&self) -> usize {
-        self.cut_through_bytes_min.saturating_mul(4)
+        let least = self.cut_through_bytes_min;
+        least.saturating_mul(4).min(least.max(1 << 20))
     }
 
     /// A reply of more than this keeps others waiting so long that they get another connection.
     fn shared_bytes_max(&self) -> usize {
-        self.cut_through_bytes_min.saturating_mul(16)
+        let least = self.cut_through_bytes_min;
+        least.saturating_mul(16).min(least.max(4 << 20))
     }
 
     /// Unsent bytes of a client from which on no more is read for it.

@@ -195,7 +195,7 @@ impl Default for Limits {
             client_requests_max: 4096,
             worker_memory_bytes_max: 0,
             window_us_max: 100,
-            cut_through_bytes_min: 256 << 10,
+            cut_through_bytes_min: 2 << 20,
             drain_us_max: 10_000_000,
             upload_bytes_min: 2 << 20,
         }

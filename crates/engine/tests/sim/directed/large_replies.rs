@@ -13,9 +13,14 @@ const ROOM: usize = 64 << 10;
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
 
+/// Replies from 256 KiB flow.
+fn limits() -> Limits {
+    Limits { cut_through_bytes_min: 256 << 10, ..Limits::default() }
+}
+
 /// A rig whose clients are slow as soon as they have not taken `ROOM` and a mebibyte.
 fn rig() -> Rig {
-    Rig::with(pool(1), Limits::default(), ROOM)
+    Rig::with(pool(1), limits(), ROOM)
 }
 
 /// Sends all of `bytes`, as much at a time as the pipe takes, for as long as the worker reads; returns what was not taken.
@@ -91,7 +96,7 @@ fn a_reply_of_many_small_elements_flows_once_enough_of_it_has_come() {
 
 #[test]
 fn a_reply_whose_turn_has_not_come_is_gathered_and_flows_when_it_has() {
-    let mut rig = Rig::with(pool(2), Limits::default(), ROOM);
+    let mut rig = Rig::with(pool(2), limits(), ROOM);
     let client = rig.client();
     let (a, b) = (rig.key(0, 0), rig.key(1, 0));
     rig.send(client, get(&a) + &get(&b) + &get(&b));
@@ -112,7 +117,7 @@ fn a_reply_whose_turn_has_not_come_is_gathered_and_flows_when_it_has() {
 
 #[test]
 fn two_clients_with_large_replies_of_two_servers_in_opposite_order_get_them() {
-    let mut rig = Rig::with(pool(2), Limits::default(), ROOM);
+    let mut rig = Rig::with(pool(2), limits(), ROOM);
     let (one, other) = (rig.client(), rig.client());
     let (a, b) = (rig.key(0, 0), rig.key(1, 0));
     rig.send(one, get(&a) + &get(&b));
@@ -198,7 +203,7 @@ fn while_others_wait_behind_a_reply_its_server_is_read_whatever_its_client_takes
 
 #[test]
 fn a_request_of_somebody_else_sets_a_paused_connection_going() {
-    let limits = Limits { cut_through_bytes_min: MIB, ..Limits::default() };
+    let limits = Limits { cut_through_bytes_min: MIB, ..limits() };
     let mut rig = Rig::with(pool(1), limits, ROOM);
     let clients: Vec<WireId> = (0..6).map(|_| rig.client()).collect();
     let reply = bulk(&"v".repeat(8 * MIB));
@@ -346,7 +351,7 @@ fn a_client_whose_server_fails_within_a_reply_is_closed_behind_what_it_got() {
         (|rig, _| rig.pass_ms(401), "Connection timed out"),
     ];
     for (fail, text) in fates {
-        let mut rig = Rig::new(pool(1));
+        let mut rig = Rig::with(pool(1), limits(), 64 << 20);
         let (client, other, server) = within_a_reply(&mut rig);
         fail(&mut rig, server);
         let got = rig.read(client);
@@ -365,7 +370,7 @@ fn a_client_whose_server_fails_within_a_reply_is_closed_behind_what_it_got() {
 
 #[test]
 fn a_reply_that_goes_on_slowly_is_in_time_and_what_waits_behind_it_is_not() {
-    let mut rig = Rig::new(pool(1));
+    let mut rig = Rig::with(pool(1), limits(), 64 << 20);
     let (client, other, server) = within_a_reply(&mut rig);
     for _ in 0..40 {
         rig.pass_ms(399);
@@ -382,7 +387,7 @@ fn a_reply_that_goes_on_slowly_is_in_time_and_what_waits_behind_it_is_not() {
 
 #[test]
 fn above_the_memory_ceiling_a_slow_client_is_closed_and_others_are_answered() {
-    let limits = Limits { worker_memory_bytes_max: 3 * MIB, ..Limits::default() };
+    let limits = Limits { worker_memory_bytes_max: 3 * MIB, ..limits() };
     let mut rig = Rig::with(pool(1), limits, ROOM);
     let (slow, other) = (rig.client(), rig.client());
     rig.send(slow, get("a"));
@@ -450,7 +455,7 @@ fn a_reload_keeps_what_flows_and_cuts_it_only_when_it_takes_too_long() {
 
 #[test]
 fn fragments_and_errors_are_gathered() {
-    let mut rig = Rig::with(pool(1), Limits::default(), 64 << 20);
+    let mut rig = Rig::with(pool(1), limits(), 64 << 20);
     let client = rig.client();
     rig.send(client, get("a"));
     let server = rig.server(0);
@@ -458,7 +463,7 @@ fn fragments_and_errors_are_gathered() {
     assert_eq!(rig.read(client), "");
     rig.close(server);
     assert_eq!(rig.read(client), super::UNKNOWN, "nothing of it had gone");
-    let mut rig = Rig::with(pool(2), Limits::default(), 64 << 20);
+    let mut rig = Rig::with(pool(2), limits(), 64 << 20);
     let client = rig.client();
     let (a, b) = (rig.key(0, 0), rig.key(1, 0));
     rig.send(client, command(&["mget", &a, &b]));

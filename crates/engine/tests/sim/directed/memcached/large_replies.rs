@@ -6,10 +6,15 @@ use super::{UNKNOWN, found, get, pool, set, set_noreply};
 use crate::network::WireId;
 use crate::rig::Rig;
 
+/// Replies from 256 KiB flow.
+fn limits() -> Limits {
+    Limits { cut_through_bytes_min: 256 << 10, ..Limits::default() }
+}
+
 const MIB: usize = 1 << 20;
 
 fn rig() -> Rig {
-    Rig::new(pool(1))
+    Rig::with(pool(1), limits(), 64 << 20)
 }
 
 /// Sends `reply` to `client` in two halves, of which the first must have gone on before the second comes.
@@ -50,7 +55,7 @@ fn items_of_every_command_that_reads_one_flow() {
 
 #[test]
 fn items_of_several_servers_are_gathered_and_merged() {
-    let mut rig = Rig::new(pool(2));
+    let mut rig = Rig::with(pool(2), limits(), 64 << 20);
     let client = rig.client();
     let (a, b) = (rig.key(0, 0), rig.key(1, 0));
     rig.send(client, format!("get {a} {b}\r\n"));
@@ -141,7 +146,7 @@ fn an_item_behind_silent_requests_flows_and_an_error_there_is_looked_into() {
 
 #[test]
 fn an_item_that_a_server_does_not_finish_is_cut_and_a_small_one_is_an_error() {
-    let limits = Limits { cut_through_bytes_min: 1_000, ..Limits::default() };
+    let limits = Limits { cut_through_bytes_min: 1_000, ..limits() };
     for (len, got) in [(2_000, "VALUE a 0 2000\r\nvvv"), (100, UNKNOWN)] {
         let mut rig = Rig::with(pool(1), limits, MIB);
         let client = rig.client();
