@@ -3,7 +3,7 @@
 //! Two delays, both only while there is plenty to do. A *window*, scaled to the servers' round trip, keeps turns that much
 //! apart when many clients are active and another request is due within it; where waiting turns out to pay, it follows
 //! the first readiness of every turn. And a client's replies are *held* while more of its pipeline is about to be
-//! answered, for as long as every turn brings something.
+//! answered, for two round trips; where few clients are active, only for as long as every turn brings something.
 
 mod trial;
 
@@ -156,7 +156,7 @@ impl Engine {
         true
     }
 
-    /// Lets replies go that were held for long enough, and all of them when a turn brought nothing.
+    /// Lets replies go that were held for long enough, and at low load all of them when a turn brought nothing.
     pub(crate) fn release_held(&mut self, now: Now) {
         let was_busy = std::mem::take(&mut self.pace.is_busy);
         let hold_us = (2 * (self.pace.round_trip_8 >> SMOOTHING)).min(HOLD_US_MAX);
