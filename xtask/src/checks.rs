@@ -30,7 +30,8 @@ const STEPS: [Step; 4] = [
     },
     Step {
         title: "tests: unit, property, simulation, fuzz corpus, end to end, differential, documentation examples",
-        arguments: &["test", "--workspace", "--no-fail-fast"],
+        // Quiet: what a failed test has to say is not buried under the names of those that pass.
+        arguments: &["test", "--workspace", "--no-fail-fast", "--quiet"],
         // Tests of processes mostly wait: more of them than cores run side by side.
         environment: &[("RUST_TEST_THREADS", "4")],
     },

@@ -240,6 +240,13 @@ impl Client {
         self.take(length.min(self.pending().len()))
     }
 
+    /// Waits until something has arrived, which stays to be read.
+    #[track_caller]
+    pub(crate) fn await_input(&mut self) {
+        let arrived = self.fill_or_eof(Instant::now() + PATIENCE);
+        arrived.unwrap_or_else(|error| panic!("waiting for input: {error}"));
+    }
+
     /// Sends a request of the memcached protocol and compares its reply.
     #[track_caller]
     pub(crate) fn ask(&mut self, request: impl AsRef<[u8]>, reply: impl AsRef<[u8]>) {
