@@ -29,6 +29,8 @@ const HOLD_US_MAX: u64 = 500;
 const HOLD_BYTES_MAX: usize = 16 << 10;
 /// Weight of a new sample in the round trip, as a power of two.
 const SMOOTHING: u32 = 3;
+/// A sample counts for four times the round trip and this at most.
+const STEP_US_MAX: u64 = 64;
 
 /// How much is going on in this worker.
 #[derive(Debug, Default)]
@@ -85,6 +87,8 @@ impl Pace {
         let sample = now.mono_us - queued_at;
         self.totals.replies += 1;
         self.totals.round_trips_us += sample;
+        // One slow server among many is not to set the pace of the others.
+        let sample = sample.min(self.round_trip_8 / 2 + STEP_US_MAX);
         self.round_trip_8 = self.round_trip_8 - (self.round_trip_8 >> SMOOTHING) + sample;
     }
 
@@ -252,6 +256,28 @@ mod tests {
     #[test]
     fn few_clients_open_no_window_however_many_requests_they_pipeline() {
         assert_eq!(pace(11, 10_000, 100).window_under_load(100, at(10 * BUCKET_US)), 0);
+    }
+
+    #[test]
+    fn pipelines_of_few_clients_open_a_window_that_is_slight_beside_the_round_trip() {
+        let window = |requests, round_trip| {
+            pace(2, requests, round_trip).window_under_load(100, at(10 * BUCKET_US))
+        };
+        assert_eq!(window(200, 900), 100);
+        assert_eq!(window(200, 700), 0, "it would be noticed");
+        assert_eq!(window(30, 900), 0, "it would gather little");
+    }
+
+    #[test]
+    fn a_slow_server_among_others_hardly_changes_the_round_trip() {
+        let mut pace = pace(50, 200, 150);
+        for _ in 0..50 {
+            pace.note_round_trip(0, at(50_000));
+            assert!(pace.round_trip_us() < 300, "{}", pace.round_trip_us());
+            (0..20).for_each(|_| pace.note_round_trip(0, at(150)));
+        }
+        (0..30).for_each(|_| pace.note_round_trip(0, at(4_000)));
+        assert!(pace.round_trip_us() > 3_500, "all are slow now");
     }
 
     #[test]
