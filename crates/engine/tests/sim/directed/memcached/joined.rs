@@ -96,6 +96,19 @@ fn a_key_that_several_ask_for_is_answered_to_each_of_them() {
 }
 
 #[test]
+fn values_of_a_key_that_changes_meanwhile_are_told_in_their_order() {
+    let mut cache = Cache::new(1);
+    cache.ask(get("nosuch") + &get("hot") + &get("hot"));
+    assert_eq!(cache.heard(0), "get nosuch hot hot\r\n");
+    cache.answer(0, value("hot", "before") + &found("hot", "after"));
+    assert_eq!(
+        cache.got(),
+        "END\r\n".to_owned() + &found("hot", "before") + &found("hot", "after")
+    );
+    cache.assert_in_step();
+}
+
+#[test]
 fn a_reply_cut_anywhere_is_the_same() {
     let whole = value("a", "VALUE b 0 1\r\n") + &value("c", "3") + "END\r\n";
     for cut in 1..whole.len() {
