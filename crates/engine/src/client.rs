@@ -197,12 +197,13 @@ impl Engine {
         }
     }
 
-    /// Stops reading a client that has too much unanswered or unsent.
-    pub(crate) fn pause_if_full(&mut self, c: u32) {
+    /// Stops reading a client that has too much unanswered or unsent; returns whether it is read on.
+    pub(crate) fn pause_if_full(&mut self, c: u32) -> Reading {
         let client = &mut self.clients[c as usize];
         if client.reading == Reading::Open && client.exceeds(&self.limits, 1) {
             client.reading = Reading::Paused;
         }
+        client.reading
     }
 
     /// Serves nothing more of a client before all it has asked is answered.
