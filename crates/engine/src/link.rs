@@ -122,10 +122,7 @@ impl Engine {
         {
             return Ok(l);
         }
-        let lane = match server.links.len() {
-            1 => 0,
-            lanes => self.clients[c as usize].affinity as usize % lanes,
-        };
+        let lane = server.lane_of(self.clients[c as usize].affinity);
         match server.links[lane] {
             NONE if let Some(text) = server.health.backing_off(now.mono_us) => Err(text),
             NONE => Ok(self.open_link(pool, shard, lane as u32, now)),
@@ -197,6 +194,7 @@ impl Engine {
     }
 
     /// Remembers that server connection `l` owes a reply for the bytes just appended to its output.
+    #[inline]
     pub(crate) fn owe(
         &mut self,
         l: u32,
@@ -217,26 +215,30 @@ impl Engine {
             asked,
         };
         link.fifo.push_back(owed);
-        let pool = link.pool;
-        if link.stream.is_some() {
-            self.note_queued_behind_stream(l);
-        }
-        self.note_queued(l, bytes);
-        self.expect_by_timeout(pool, now);
+        self.note_queued(l, bytes, now);
     }
 
-    /// Counts a request appended to the output of `l` and has it written at the end of the turn.
-    pub(crate) fn note_queued(&mut self, l: u32, bytes: usize) {
+    /// Counts a request appended to the output of `l`, has it written at the end of the turn and expects something of it
+    /// by the timeout.
+    #[inline]
+    pub(crate) fn note_queued(&mut self, l: u32, bytes: usize, now: Now) {
         let link = &mut self.links[l as usize];
         if !link.dirty && matches!(link.phase, Phase::Ready) {
             link.dirty = true;
             self.actions.flush.push(link.slot);
         }
-        let server = &self.pools[link.pool as usize].servers[link.server as usize].counts;
-        server.requests.add(1);
-        server.request_bytes.add(bytes as u64);
-        server.in_queue.add(1);
-        server.in_queue_bytes.add(bytes as u64);
+        let state = &self.pools[link.pool as usize];
+        if let Some(timeout_us) = state.timeout_us {
+            self.deadline = self.deadline.min(now.mono_us + timeout_us);
+        }
+        let counts = &state.servers[link.server as usize].counts;
+        counts.requests.add(1);
+        counts.request_bytes.add(bytes as u64);
+        counts.in_queue.add(1);
+        counts.in_queue_bytes.add(bytes as u64);
+        if link.stream.is_some() {
+            self.note_queued_behind_stream(l);
+        }
     }
 
     /// The output that requests for link `l` are appended to, and the buffers to do it with.
