@@ -84,8 +84,11 @@ impl Buffers {
     }
 
     /// Appends to a taken (or never-allocated) buffer.
+    #[inline]
     pub(crate) fn append(&mut self, buffer: &mut Vec<u8>, bytes: &[u8]) {
-        self.reserve(buffer, bytes.len());
+        if buffer.capacity() - buffer.len() < bytes.len() {
+            self.reserve(buffer, bytes.len());
+        }
         buffer.extend_from_slice(bytes);
     }
 

@@ -34,7 +34,7 @@ use crate::health::{Failure, Relief};
 use crate::message::Message;
 use crate::pipeline::NONE;
 use crate::reply::{self, fault};
-use crate::scan::{ReplyScan, ReplyScanner};
+use crate::scan::{self, ReplyScan, ReplyScanner};
 use crate::silence::Silence;
 use crate::topology::Protocol;
 use crate::{Engine, Now};
@@ -309,32 +309,45 @@ impl Engine {
             is_settled = false;
         }
         let protocol = self.links[l as usize].protocol;
-        let mut scanner = ReplyScanner::new(protocol);
         while used < bytes.len() {
-            match scanner.scan(&bytes[used..]) {
-                ReplyScan::Complete(len) => {
-                    if !self.reply(l, Message::Lent(&bytes[used..used + len]), now) {
-                        return Flow::Continue;
+            let rest = &bytes[used..];
+            // PERF: nearly every reply is short; no scanner is made for it.
+            let len = match scan::short_reply(protocol, rest) {
+                Some(len) => len,
+                None => match self.next_reply(l, rest, now) {
+                    ReplyScan::Complete(len) => len,
+                    ReplyScan::Incomplete => {
+                        is_settled = false;
+                        break;
                     }
-                    used += len;
-                    scanner = ReplyScanner::new(protocol);
-                }
-                ReplyScan::Incomplete => {
-                    let link = &mut self.links[l as usize];
-                    let whole = scanner.bytes_wanted();
-                    self.buffers.append_beginning(&mut link.input, &bytes[used..], whole);
-                    link.scanner = scanner;
-                    self.stream_if_large(l, now);
-                    is_settled = false;
-                    break;
-                }
-                ReplyScan::Malformed => {
-                    self.break_link(l, Break::Fault(fault::INVALID_ARGUMENT), now);
-                    return Flow::Continue;
-                }
+                    ReplyScan::Malformed => return Flow::Continue,
+                },
+            };
+            if !self.reply(l, Message::Lent(&rest[..len]), now) {
+                return Flow::Continue;
             }
+            used += len;
         }
         if is_settled { Flow::Continue } else { self.settle_stream(l, now) }
+    }
+
+    /// Looks for the end of the reply at the front of `bytes`. One that is not whole is kept, and what is no reply breaks
+    /// the link.
+    fn next_reply(&mut self, l: u32, bytes: &[u8], now: Now) -> ReplyScan {
+        let link = &mut self.links[l as usize];
+        let mut scanner = ReplyScanner::new(link.protocol);
+        let scan = scanner.scan(bytes);
+        match scan {
+            ReplyScan::Complete(_) => {}
+            ReplyScan::Incomplete => {
+                let whole = scanner.bytes_wanted();
+                self.buffers.append_beginning(&mut link.input, bytes, whole);
+                link.scanner = scanner;
+                self.stream_if_large(l, now);
+            }
+            ReplyScan::Malformed => self.break_link(l, Break::Fault(fault::INVALID_ARGUMENT), now),
+        }
+        scan
     }
 
     /// Feeds an unfinished reply until it is whole. Returns how many of `bytes` belong to it, `None` when the link broke.
@@ -393,11 +406,11 @@ impl Engine {
     }
 
     /// The reply to `owed`, which has left the FIFO of `l`.
+    #[inline(always)]
     fn take_reply(&mut self, l: u32, owed: Owed, was_written: bool, reply: Message<'_>, now: Now) {
         let link = &mut self.links[l as usize];
-        let (pool, server) = (link.pool, link.server);
-        let counts = &self.pools[pool as usize].servers[server as usize].counts;
-        owed.note_answered(was_written, counts);
+        let server = &self.pools[link.pool as usize].servers[link.server as usize];
+        owed.note_answered(was_written, &server.counts);
         if owed.request == NONE {
             if link.fifo.is_empty() {
                 // It has caught up: nothing that it was late with says anything of what it will be asked next.
@@ -409,11 +422,12 @@ impl Engine {
         self.pace.note_round_trip(owed.at, now);
         let delivered = self.requests[owed.request as usize].client != NONE;
         if delivered {
-            counts.responses.add(1);
-            counts.response_bytes.add(reply.bytes().len() as u64);
+            server.counts.responses.add(1);
+            server.counts.response_bytes.add(reply.bytes().len() as u64);
         }
-        let health = &self.pools[pool as usize].servers[server as usize].health;
-        if delivered || health.is_on_trial() {
+        let is_news = !server.health.is_well() || walk::is_error(reply.bytes());
+        if is_news && (delivered || server.health.is_on_trial()) {
+            let (pool, server) = (link.pool, link.server);
             self.judge(pool, server, reply.bytes(), now);
         }
         match owed.fragment {
@@ -435,9 +449,8 @@ impl Engine {
         false
     }
 
-    /// What a delivered reply says of the server's health.
-    // PERF: inside of the way of every reply; large ones are few.
-    #[inline(always)]
+    /// What a delivered reply says of the server's health: nothing new when it is well and the reply is no error.
+    #[cold]
     fn judge(&mut self, pool: u32, server: u32, reply: &[u8], now: Now) {
         let is_redis = self.pools[pool as usize].pool.protocol == Protocol::Redis;
         if is_redis && walk::is_loading(reply) {

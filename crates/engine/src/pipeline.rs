@@ -66,6 +66,11 @@ impl Kept {
     /// Records kept for the next client that needs one.
     const SPARE_MAX: usize = 256;
 
+    /// Whether most of its stash has been released.
+    fn is_sparse(&self) -> bool {
+        self.stash.len() >= COMPACT_MIN && self.stash_live * 2 <= self.stash.len()
+    }
+
     /// Bytes of replies.
     pub(crate) fn len(&self) -> usize {
         self.stash_live + self.owned_bytes
@@ -120,28 +125,37 @@ impl Engine {
 
     /// The reply to request `r` has arrived whole.
     pub(crate) fn deliver(&mut self, r: u32, reply: Message<'_>) {
-        let c = self.requests[r as usize].client;
+        let request = &self.requests[r as usize];
+        let c = request.client;
         if c == NONE {
             self.requests.remove(r as usize);
             reply.discard(&mut self.buffers);
             return;
         }
-        let reply = match self.requests[r as usize].quiet {
+        // PERF: nearly every reply goes out as it is, which is known at once.
+        let is_plain = request.quiet.is_none() && reply.bytes().len() < SHED_MIN;
+        let reply = if is_plain { reply } else { self.censored(c, r, reply) };
+        let client = &mut self.clients[c as usize];
+        if client.head != r {
+            return self.keep(c, r, reply);
+        }
+        let bytes = reply.bytes().len();
+        reply.push_to(&mut client.output, &mut self.buffers);
+        client.pop_head(self.requests.remove(r as usize).next, bytes);
+        self.release(c);
+    }
+
+    /// The reply to request `r` of `c` as its client gets it: nothing where it asked to be spared it, an error where there is
+    /// no room for it.
+    #[cold]
+    fn censored<'m>(&mut self, c: u32, r: u32, reply: Message<'m>) -> Message<'m> {
+        match self.requests[r as usize].quiet {
             Some(command) if command.is_suppressed(reply.bytes()) => {
                 reply.discard(&mut self.buffers);
                 Message::Lent(&[])
             }
             _ => self.shed_if_over(c, reply),
-        };
-        if self.clients[c as usize].head != r {
-            self.keep(c, r, reply);
-            return;
         }
-        let client = &mut self.clients[c as usize];
-        let bytes = reply.bytes().len();
-        reply.push_to(&mut client.output, &mut self.buffers);
-        client.pop_head(self.requests.remove(r as usize).next, bytes);
-        self.release(c);
     }
 
     /// The reply to request `r`, whose turn it is, goes to the client's output as it arrives over server connection `l`.
@@ -266,6 +280,7 @@ impl Engine {
     }
 
     /// Keeps a reply whose turn has not come.
+    #[inline]
     fn keep(&mut self, c: u32, r: u32, reply: Message<'_>) {
         let len = reply.bytes().len();
         if len == 0 {
@@ -273,7 +288,9 @@ impl Engine {
             self.requests[r as usize].reply = Reply::Spared;
             return;
         }
-        self.compact_stash(c);
+        if self.clients[c as usize].kept.as_ref().is_some_and(|kept| kept.is_sparse()) {
+            self.compact_stash(c);
+        }
         let spare = &mut self.spare_kept;
         let kept = &mut self.clients[c as usize].kept;
         let kept = kept.get_or_insert_with(|| spare.pop().unwrap_or_default());
@@ -290,12 +307,10 @@ impl Engine {
     }
 
     /// Squeezes released replies out of a stash that never drains because its client never stops pipelining.
+    #[cold]
     fn compact_stash(&mut self, c: u32) {
         let client = &mut self.clients[c as usize];
         let Some(kept) = &mut client.kept else { return };
-        if kept.stash.len() < COMPACT_MIN || kept.stash_live * 2 > kept.stash.len() {
-            return;
-        }
         let mut squeezed = self.buffers.take(kept.stash_live);
         let mut r = client.head;
         while r != NONE {

@@ -142,6 +142,15 @@ pub(crate) enum ReplyScan {
     Malformed,
 }
 
+/// Length of the reply at the front of `bytes`, if it is of a kind that is told at one look.
+#[inline]
+pub(crate) fn short_reply(protocol: Protocol, bytes: &[u8]) -> Option<usize> {
+    match protocol {
+        Protocol::Redis => resp::short_reply(bytes),
+        Protocol::Memcached => None,
+    }
+}
+
 impl ReplyScanner {
     pub(crate) fn new(protocol: Protocol) -> ReplyScanner {
         match protocol {
