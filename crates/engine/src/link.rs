@@ -28,11 +28,12 @@ pub(crate) use owed::{Asked, Owed};
 use private::Upload;
 use stream::Stream;
 
-use crate::actions::{Close, Event, Flow, Owner, Slot};
+use crate::actions::{Actions, Close, Event, Flow, Owner, Slot};
 use crate::buffer::Output;
 use crate::health::{Failure, Relief};
 use crate::message::Message;
 use crate::pipeline::NONE;
+use crate::pools::PoolState;
 use crate::reply::{self, fault};
 use crate::scan::{self, ReplyScan, ReplyScanner};
 use crate::silence::Silence;
@@ -188,54 +189,37 @@ impl Engine {
 
     /// Lowers the next deadline to one timeout of `pool` from now.
     pub(crate) fn expect_by_timeout(&mut self, pool: u32, now: Now) {
-        if let Some(timeout_us) = self.pools[pool as usize].timeout_us {
-            self.deadline = self.deadline.min(now.mono_us + timeout_us);
+        self.deadline = self.deadline.min(self.pools[pool as usize].due_by(now));
+    }
+
+    /// Sends request `r`, one of RESP, whole over server connection `l`.
+    #[inline]
+    pub(crate) fn send_over(&mut self, l: u32, r: u32, request: Message<'_>, now: Now) {
+        let link = &mut self.links[l as usize];
+        let bytes = request.bytes().len();
+        request.push_to(&mut link.output, &mut self.buffers);
+        link.owe((r, NONE), bytes, Asked::RESP, now);
+        let state = &self.pools[link.pool as usize];
+        link.note_queued(bytes, state, &mut self.actions);
+        self.deadline = self.deadline.min(state.due_by(now));
+        if link.stream.is_some() {
+            self.note_queued_behind_stream(l);
         }
     }
 
     /// Remembers that server connection `l` owes a reply for the bytes just appended to its output.
-    #[inline]
-    pub(crate) fn owe(
-        &mut self,
-        l: u32,
-        (request, fragment): (u32, u32),
-        bytes: usize,
-        asked: Asked,
-        now: Now,
-    ) {
-        let link = &mut self.links[l as usize];
-        link.queued_bytes += bytes as u64;
-        let owed = Owed {
-            request,
-            fragment,
-            bytes: bytes as u32,
-            at: now.mono_us,
-            end: link.queued_bytes,
-            after_silence: std::mem::take(&mut link.silent_tail),
-            asked,
-        };
-        link.fifo.push_back(owed);
+    pub(crate) fn owe(&mut self, l: u32, part: (u32, u32), bytes: usize, asked: Asked, now: Now) {
+        self.links[l as usize].owe(part, bytes, asked, now);
         self.note_queued(l, bytes, now);
     }
 
     /// Counts a request appended to the output of `l`, has it written at the end of the turn and expects something of it
     /// by the timeout.
-    #[inline]
     pub(crate) fn note_queued(&mut self, l: u32, bytes: usize, now: Now) {
         let link = &mut self.links[l as usize];
-        if !link.dirty && matches!(link.phase, Phase::Ready) {
-            link.dirty = true;
-            self.actions.flush.push(link.slot);
-        }
         let state = &self.pools[link.pool as usize];
-        if let Some(timeout_us) = state.timeout_us {
-            self.deadline = self.deadline.min(now.mono_us + timeout_us);
-        }
-        let counts = &state.servers[link.server as usize].counts;
-        counts.requests.add(1);
-        counts.request_bytes.add(bytes as u64);
-        counts.in_queue.add(1);
-        counts.in_queue_bytes.add(bytes as u64);
+        link.note_queued(bytes, state, &mut self.actions);
+        self.deadline = self.deadline.min(state.due_by(now));
         if link.stream.is_some() {
             self.note_queued_behind_stream(l);
         }
@@ -573,6 +557,35 @@ impl Engine {
 }
 
 impl Link {
+    /// A reply is owed for the bytes just appended to its output.
+    #[inline(always)]
+    fn owe(&mut self, (request, fragment): (u32, u32), bytes: usize, asked: Asked, now: Now) {
+        self.queued_bytes += bytes as u64;
+        self.fifo.push_back(Owed {
+            request,
+            fragment,
+            bytes: bytes as u32,
+            at: now.mono_us,
+            end: self.queued_bytes,
+            after_silence: std::mem::take(&mut self.silent_tail),
+            asked,
+        });
+    }
+
+    /// Counts a request appended to its output and has it written at the end of the turn.
+    #[inline(always)]
+    fn note_queued(&mut self, bytes: usize, pool: &PoolState, actions: &mut Actions) {
+        if !self.dirty && matches!(self.phase, Phase::Ready) {
+            self.dirty = true;
+            actions.flush.push(self.slot);
+        }
+        let counts = &pool.servers[self.server as usize].counts;
+        counts.requests.add(1);
+        counts.request_bytes.add(bytes as u64);
+        counts.in_queue.add(1);
+        counts.in_queue_bytes.add(bytes as u64);
+    }
+
     /// Whether it is there to see whether the server is back; requests do not use it.
     pub(crate) fn is_probe(&self) -> bool {
         self.lane == NONE

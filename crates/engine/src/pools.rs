@@ -98,6 +98,12 @@ impl PoolState {
         self.servers.iter().any(|server| server.health.is_ejected())
     }
 
+    /// When what is asked now has to be answered, µs; `u64::MAX` without a timeout.
+    #[inline]
+    pub(crate) fn due_by(&self, now: Now) -> u64 {
+        self.timeout_us.map_or(u64::MAX, |timeout_us| now.mono_us + timeout_us)
+    }
+
     /// Whether requests may be sent without a look at the table of live servers.
     #[inline]
     pub(crate) fn is_settled(&self, now: Now) -> bool {

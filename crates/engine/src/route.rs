@@ -231,11 +231,8 @@ impl Engine {
     /// Sends a whole request of `c` over server connection `l`.
     #[inline]
     fn forward_over(&mut self, l: u32, c: u32, request: Message<'_>, now: Now) {
-        let bytes = request.bytes().len();
         let r = self.await_reply(c);
-        let (output, buffers) = self.link_output(l);
-        request.push_to(output, buffers);
-        self.owe(l, (r, NONE), bytes, Asked::RESP, now);
+        self.send_over(l, r, request, now);
     }
 
     /// Whether reads of keys on `shard` are answered as if the keys did not exist.

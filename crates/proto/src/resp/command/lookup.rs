@@ -124,11 +124,17 @@ pub fn find(word: &[u8]) -> Option<&'static Command> {
         let slot = TABLE.get(place)?;
         // An empty slot holds an id without a row.
         let command = ALL.get(usize::from(slot.id))?;
-        if slot.name == folded && (slot.exact || command.name.as_bytes().eq_ignore_ascii_case(word))
-        {
+        if slot.name == folded && (slot.exact || command.is_called(word)) {
             return Some(command);
         }
         place = place.wrapping_add(1) % SLOTS;
+    }
+}
+
+impl Command {
+    #[cold]
+    fn is_called(&self, word: &[u8]) -> bool {
+        self.name.as_bytes().eq_ignore_ascii_case(word)
     }
 }
 

@@ -48,7 +48,7 @@ pub struct Command {
     /// Index of this row in [`all`]: dense, for arrays of counters. Not stable between releases.
     pub id: u16,
     /// Number of rows that follow this one and are its subcommands.
-    subcommands: u16,
+    subcommands: u8,
     /// See [`Command::sole_key`]; 0 for none.
     sole_key: u8,
 }
@@ -85,12 +85,15 @@ impl Command {
     /// Whether `argc` arguments, command word included, satisfy the arity.
     #[inline]
     pub fn accepts(&self, argc: usize) -> bool {
-        let fits = match usize::try_from(self.arity) {
-            Ok(exactly) => argc == exactly,
-            Err(_) => argc >= usize::from(self.arity.unsigned_abs()),
+        let fits = match argc.checked_sub(usize::from(self.arity.unsigned_abs())) {
+            None => false,
+            Some(0) => true,
+            Some(_) => self.arity < 0,
         };
         // MSET wants a value to every key, which an arity cannot say.
-        fits && !(matches!(self.policy, Policy::Split(Split::Mset)) && argc.is_multiple_of(2))
+        fits && (self.sole_key > 0
+            || !matches!(self.policy, Policy::Split(Split::Mset))
+            || !argc.is_multiple_of(2))
     }
 
     /// The argument that alone decides where every request goes which the row accepts: it is its only key, and the
