@@ -80,6 +80,14 @@ impl Request {
         let word = args.get(key).copied().unwrap_or_default().of(bytes);
         if self.is_base64 { decoded.decode(word).unwrap_or_default() } else { word }
     }
+
+    /// The key of a `get` of one key, spelled as clients do: one blank, and nothing else but the end of the line.
+    #[inline]
+    pub fn key_of_plain_get(&self, bytes: &[u8], args: &[Span]) -> Option<Span> {
+        let &[_, key] = args else { return None };
+        let is_plain = key.start == 4 && key.end as usize + 2 == bytes.len();
+        (is_plain && bytes.starts_with(b"get ")).then_some(key)
+    }
 }
 
 /// Scans one request. [`Default`] is the state at a request's first byte, for values of any length.
