@@ -382,6 +382,22 @@ impl Engine {
         if link.is_private() {
             return self.private_reply(l, reply, now);
         }
+        if link.protocol == Protocol::Memcached {
+            return self.memcached_reply(l, reply, now);
+        }
+        match link.take_begun() {
+            Some((owed, was_written)) => self.settle_reply(l, owed, was_written, reply, now),
+            None => {
+                reply.discard(&mut self.buffers);
+                return self.stray_reply(l, Taken::Stray, now);
+            }
+        }
+        true
+    }
+
+    /// One whole reply of memcached, which may answer several requests or be none to any of them.
+    fn memcached_reply(&mut self, l: u32, reply: Message<'_>, now: Now) -> bool {
+        let link = &mut self.links[l as usize];
         match link.take_owed(reply.bytes()) {
             Taken::Owed(owed, was_written) if link.shares_reply(&owed) => {
                 self.share_reply(l, owed, was_written, reply, now);
@@ -396,9 +412,21 @@ impl Engine {
         true
     }
 
+    /// As [`Engine::settle_reply`], where replies are few.
+    fn take_reply(&mut self, l: u32, owed: Owed, was_written: bool, reply: Message<'_>, now: Now) {
+        self.settle_reply(l, owed, was_written, reply, now);
+    }
+
     /// The reply to `owed`, which has left the FIFO of `l`.
     #[inline(always)]
-    fn take_reply(&mut self, l: u32, owed: Owed, was_written: bool, reply: Message<'_>, now: Now) {
+    fn settle_reply(
+        &mut self,
+        l: u32,
+        owed: Owed,
+        was_written: bool,
+        reply: Message<'_>,
+        now: Now,
+    ) {
         let link = &mut self.links[l as usize];
         let server = &self.pools[link.pool as usize].servers[link.server as usize];
         owed.note_answered(was_written, &server.counts);

@@ -141,7 +141,13 @@ impl Engine {
         }
         let bytes = reply.bytes().len();
         reply.push_to(&mut client.output, &mut self.buffers);
-        client.pop_head(self.requests.remove(r as usize).next, bytes);
+        let next = self.requests.remove(r as usize).next;
+        client.pop_head(next, bytes);
+        // PERF: in the middle of a pipeline nothing follows from that.
+        let is_next_awaited = |next: &Request| matches!(next.reply, Reply::Awaited);
+        if client.is_held() && self.requests.get(next as usize).is_some_and(is_next_awaited) {
+            return;
+        }
         self.release(c);
     }
 
