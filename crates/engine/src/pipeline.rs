@@ -83,24 +83,8 @@ pub(crate) type Requests = Slab<Request>;
 impl Engine {
     /// Appends a request to the pipeline of `c` whose reply will come from one server.
     pub(crate) fn await_reply(&mut self, c: u32) -> u32 {
-        self.append_request(c, Reply::Awaited)
-    }
-
-    /// Appends a request whose reply will be merged from the fragments of `split`.
-    pub(crate) fn await_split(&mut self, c: u32, split: u32) -> u32 {
-        self.append_request(c, Reply::Split(split))
-    }
-
-    /// The split that request `r` was made into.
-    pub(crate) fn split_of(&self, r: u32) -> u32 {
-        match self.requests[r as usize].reply {
-            Reply::Split(split) => split,
-            _ => unreachable!("only the fragments of a split are owed with a fragment's index"),
-        }
-    }
-
-    fn append_request(&mut self, c: u32, reply: Reply) -> u32 {
-        let r = self.requests.insert(Request { client: c, next: NONE, reply, quiet: None }) as u32;
+        let request = Request { client: c, next: NONE, reply: Reply::Awaited, quiet: None };
+        let r = self.requests.insert(request) as u32;
         let client = &mut self.clients[c as usize];
         if client.tail == NONE {
             client.head = r;
@@ -112,6 +96,21 @@ impl Engine {
         r
     }
 
+    /// Appends a request whose reply will be merged from the fragments of `split`.
+    pub(crate) fn await_split(&mut self, c: u32, split: u32) -> u32 {
+        let r = self.await_reply(c);
+        self.requests[r as usize].reply = Reply::Split(split);
+        r
+    }
+
+    /// The split that request `r` was made into.
+    pub(crate) fn split_of(&self, r: u32) -> u32 {
+        match self.requests[r as usize].reply {
+            Reply::Split(split) => split,
+            _ => unreachable!("only the fragments of a split are owed with a fragment's index"),
+        }
+    }
+
     /// A reply made by the proxy for the request just read from `c`.
     pub(crate) fn answer(&mut self, c: u32, reply: &[u8]) {
         if self.clients[c as usize].head == NONE {
@@ -119,7 +118,7 @@ impl Engine {
             self.flush_client(c);
             return;
         }
-        let r = self.append_request(c, Reply::Awaited);
+        let r = self.await_reply(c);
         self.keep(c, r, Message::Lent(reply));
     }
 

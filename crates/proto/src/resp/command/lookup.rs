@@ -100,7 +100,8 @@ pub fn key_of_unfinished(bytes: &[u8], args: &[Span], argc: usize) -> Option<usi
     command.first_key(bytes, args).filter(|_| is_certain)
 }
 
-#[inline]
+// PERF: once inside of the way of every request, once far from it.
+#[inline(always)]
 fn row(bytes: &[u8], args: &[Span], argc: usize) -> Result<&'static Command, Rejection> {
     let Some(word) = args.first() else { return Err(Rejection::UnknownCommand) };
     let Some(mut command) = find(word.of(bytes)) else { return Err(Rejection::UnknownCommand) };
