@@ -8,7 +8,7 @@ use super::{Protocol, ReplyScan, ReplyScanner};
 #[inline]
 pub fn element_len(bytes: &[u8]) -> Option<usize> {
     if let Some(len) = short_bulk(bytes) {
-        return Some(len as usize);
+        return Some(len);
     }
     match ReplyScanner::new(Protocol::Resp3).scan(bytes) {
         ReplyScan::Complete(len) => Some(len),
