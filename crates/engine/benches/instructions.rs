@@ -15,8 +15,8 @@ use proto::resp::{self, command};
 use proto::{Span, memcached};
 use sharding::{Distribution, Hash, Node, Sharder};
 use steady::{
-    Exchange, Rig, bulk, gets, keys, memcached_get, memcached_set, mget, mset, request, set,
-    sharder,
+    Exchange, Rig, bulk, gets, joined_gets, keys, memcached_get, memcached_set, mget, mset,
+    request, set, sharder,
 };
 
 /// Rounds before counting and counted. Everything is deterministic: one round is like the next but for the keys.
@@ -260,6 +260,7 @@ fn whole_requests() {
         ("redis mget of 10 keys, 50 clients", 50, mget(3, 10).by(50)),
         ("redis mget of 100 keys, 50 clients", 50, mget(3, 100).by(50)),
         ("memcached get, 50 clients", 50, memcached_get(3, 1).by(50)),
+        ("memcached get, 16 clients, joined", 16, joined_gets(16)),
         ("memcached set of 32 bytes, 50 clients", 50, memcached_set().by(50)),
         ("memcached get of 100 keys, 50 clients", 50, memcached_get(3, 100).by(50)),
     ] {

@@ -176,6 +176,15 @@ impl Output {
         self.len += total;
     }
 
+    /// Replaces the last `bytes`, which were appended as one with what is before them and are unsent, by `parts`.
+    pub(crate) fn replace_end(&mut self, bytes: usize, parts: &[&[u8]], buffers: &mut Buffers) {
+        let tail = self.tail();
+        debug_assert!(tail.len() > bytes, "the end was appended alone");
+        tail.truncate(tail.len() - bytes);
+        self.len -= bytes;
+        self.push_all(parts, buffers);
+    }
+
     /// Appends a whole buffer of the pool without copying it.
     pub(crate) fn push_owned(&mut self, buffer: Vec<u8>, buffers: &mut Buffers) {
         self.len += buffer.len();

@@ -12,6 +12,7 @@
 mod detached;
 mod doubt;
 mod handshake;
+mod joined;
 mod owed;
 mod private;
 mod stream;
@@ -23,6 +24,7 @@ use proto::resp::walk;
 
 use doubt::Doubt;
 use handshake::Phase;
+use joined::Gets;
 use owed::Taken;
 pub(crate) use owed::{Asked, Owed};
 use private::Upload;
@@ -57,6 +59,7 @@ pub(crate) struct Link {
     phase: Phase,
     pub(crate) output: Output,
     fifo: VecDeque<Owed>,
+    gets: Gets,
     /// Requests that want no reply, until they are written.
     pub(crate) silent: VecDeque<Silence>,
     /// Requests that want no reply went after the last one that does.
@@ -155,6 +158,7 @@ impl Engine {
             phase: Phase::Connecting,
             output: Output::default(),
             fifo: VecDeque::new(),
+            gets: Gets::default(),
             silent: VecDeque::new(),
             silent_tail: false,
             doubt: None,
@@ -214,6 +218,8 @@ impl Engine {
             at: now.mono_us,
             end: link.queued_bytes,
             after_silence: std::mem::take(&mut link.silent_tail),
+            joined: false,
+            key_len: 0,
             asked,
         };
         link.fifo.push_back(owed);
@@ -380,6 +386,9 @@ impl Engine {
             return self.private_reply(l, reply, now);
         }
         match link.take_owed(reply.bytes()) {
+            Taken::Owed(owed, was_written) if link.shares_reply(&owed) => {
+                self.share_reply(l, owed, was_written, reply, now);
+            }
             Taken::Owed(owed, was_written) => self.take_reply(l, owed, was_written, reply, now),
             Taken::Ambiguous => self.begin_doubt(l, reply),
             stray => {
@@ -404,6 +413,9 @@ impl Engine {
             return reply.discard(&mut self.buffers);
         }
         link.late_since = None;
+        if owed.key_len > 0 {
+            link.gets.note_reply(reply.bytes().len());
+        }
         self.pace.note_round_trip(owed.at, now);
         let delivered = self.requests[owed.request as usize].client != NONE;
         if delivered {

@@ -173,9 +173,15 @@ impl Engine {
             }
             Silence::None => {
                 let r = self.await_reply(c);
+                let asked = Asked::memcached(parsed.command);
+                if self.pools[pool as usize].pool.joins_gets
+                    && let Some(key) = parsed.key_of_plain_get(request.bytes(), args)
+                {
+                    return self.ask_value(l, r, request, (key, asked), now);
+                }
                 let (output, buffers) = self.link_output(l);
                 request.push_to(output, buffers);
-                self.owe(l, (r, NONE), bytes, Asked::memcached(parsed.command), now);
+                self.owe(l, (r, NONE), bytes, asked, now);
             }
             Silence::NoReply(word) | Silence::Quiet(word) => {
                 let r = self.await_reply(c);

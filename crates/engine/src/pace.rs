@@ -17,6 +17,10 @@ use crate::{Engine, Now};
 /// Clients that must have been active within [`BUCKET_US`] for the window to open. Fewer, and the wait would only add
 /// latency: most of them are waiting for us.
 const ACTIVE_CLIENTS_MIN: u32 = 12;
+/// Whoever is active, a window opens also when it is at most this part of the round trip and gathers so many requests:
+/// pipelines of few clients to servers at their limit.
+const SLIGHT_PARTS: u64 = 8;
+const SLIGHT_REQUESTS_MIN: u64 = 4;
 /// How long activity is counted together: about a millisecond, a power of two to divide cheaply.
 const BUCKET_US: u64 = 1024;
 /// Replies are held for two round trips to the servers, and no longer than this.
@@ -25,6 +29,8 @@ const HOLD_US_MAX: u64 = 500;
 const HOLD_BYTES_MAX: usize = 16 << 10;
 /// Weight of a new sample in the round trip, as a power of two.
 const SMOOTHING: u32 = 3;
+/// A sample counts for four times the round trip and this at most.
+const STEP_US_MAX: u64 = 64;
 
 /// How much is going on in this worker.
 #[derive(Debug, Default)]
@@ -81,6 +87,8 @@ impl Pace {
         let sample = now.mono_us - queued_at;
         self.totals.replies += 1;
         self.totals.round_trips_us += sample;
+        // One slow server among many is not to set the pace of the others.
+        let sample = sample.min(self.round_trip_8 / 2 + STEP_US_MAX);
         self.round_trip_8 = self.round_trip_8 - (self.round_trip_8 >> SMOOTHING) + sample;
     }
 
@@ -116,19 +124,33 @@ impl Pace {
         window_us
     }
 
-    /// Whether many clients are active.
-    fn is_loaded(&mut self, now: Now) -> bool {
+    /// Whether many clients are active, or the servers take so long for so many requests that a window is hardly noticed.
+    fn is_loaded(&mut self, max_us: u64, now: Now) -> bool {
         self.roll(now.mono_us / BUCKET_US);
+        let window_us = self.longest_window(max_us);
         self.clients.max(self.clients_before) >= ACTIVE_CLIENTS_MIN
+            || self.round_trip_us() >= window_us * SLIGHT_PARTS
+                && self.expected_within(window_us) >= SLIGHT_REQUESTS_MIN
     }
 
     /// Half of the round trip without a window, at most `max_us`; 0 unless another request is likely to come meanwhile.
     fn window_under_load(&mut self, max_us: u64, now: Now) -> u64 {
-        let is_loaded = self.is_loaded(now);
-        let requests = u64::from(self.requests.max(self.requests_before));
-        let window_us = ((self.round_trip_8 >> SMOOTHING) / 3).min(max_us);
-        let expected = requests * window_us / BUCKET_US;
-        if is_loaded && expected >= 1 { window_us } else { 0 }
+        let is_loaded = self.is_loaded(max_us, now);
+        let window_us = self.longest_window(max_us);
+        if is_loaded && self.expected_within(window_us) >= 1 { window_us } else { 0 }
+    }
+
+    fn longest_window(&self, max_us: u64) -> u64 {
+        (self.round_trip_us() / 3).min(max_us)
+    }
+
+    /// Requests that are likely to come within `span_us`.
+    fn expected_within(&self, span_us: u64) -> u64 {
+        u64::from(self.requests.max(self.requests_before)) * span_us / BUCKET_US
+    }
+
+    fn round_trip_us(&self) -> u64 {
+        self.round_trip_8 >> SMOOTHING
     }
 }
 
@@ -159,9 +181,10 @@ impl Engine {
     /// Lets replies go that were held for long enough, and at low load all of them when a turn brought nothing.
     pub(crate) fn release_held(&mut self, now: Now) {
         let was_busy = std::mem::take(&mut self.pace.is_busy);
-        let hold_us = (2 * (self.pace.round_trip_8 >> SMOOTHING)).min(HOLD_US_MAX);
+        let hold_us = (2 * self.pace.round_trip_us()).min(HOLD_US_MAX);
         // At low load nothing is worth waiting for once a turn brings nothing.
-        let waits = self.limits.window_us_max != 0 && self.pace.is_loaded(now);
+        let max_us = self.limits.window_us_max;
+        let waits = max_us != 0 && self.pace.is_loaded(max_us, now);
         self.pace.hold_us = if waits { hold_us } else { 0 };
         let hold_us = if was_busy { hold_us } else { self.pace.hold_us };
         while let Some(&(c, since)) = self.pace.held.front() {
@@ -233,6 +256,28 @@ mod tests {
     #[test]
     fn few_clients_open_no_window_however_many_requests_they_pipeline() {
         assert_eq!(pace(11, 10_000, 100).window_under_load(100, at(10 * BUCKET_US)), 0);
+    }
+
+    #[test]
+    fn pipelines_of_few_clients_open_a_window_that_is_slight_beside_the_round_trip() {
+        let window = |requests, round_trip| {
+            pace(2, requests, round_trip).window_under_load(100, at(10 * BUCKET_US))
+        };
+        assert_eq!(window(200, 900), 100);
+        assert_eq!(window(200, 700), 0, "it would be noticed");
+        assert_eq!(window(30, 900), 0, "it would gather little");
+    }
+
+    #[test]
+    fn a_slow_server_among_others_hardly_changes_the_round_trip() {
+        let mut pace = pace(50, 200, 150);
+        for _ in 0..50 {
+            pace.note_round_trip(0, at(50_000));
+            assert!(pace.round_trip_us() < 300, "{}", pace.round_trip_us());
+            (0..20).for_each(|_| pace.note_round_trip(0, at(150)));
+        }
+        (0..30).for_each(|_| pace.note_round_trip(0, at(4_000)));
+        assert!(pace.round_trip_us() > 3_500, "all are slow now");
     }
 
     #[test]

@@ -4,8 +4,8 @@
 mod steady;
 
 use steady::{
-    Exchange, Rig, block, bulk, gets, keys, memcached_get, memcached_set, mget, mset, request, set,
-    value,
+    Exchange, Rig, block, bulk, gets, joined_gets, keys, memcached_get, memcached_set, mget, mset,
+    request, set, value,
 };
 
 /// Rounds before counting, and counted.
@@ -181,6 +181,7 @@ fn reads_of_one_key_from_memcached_allocate_nothing() {
         assert_no_allocation(&memcached_get(1, 1).by(clients));
         assert_no_allocation(&values(3, 16).by(clients));
     }
+    assert_no_allocation(&joined_gets(16));
 }
 
 #[test]
@@ -220,6 +221,7 @@ fn memcached_requests_and_replies_in_pieces_allocate_nothing() {
         assert_no_allocation(&Exchange { piece, ..values(3, 16).by(8) });
         assert_no_allocation(&Exchange { piece, ..multi_get(3, 10).by(8) });
         assert_no_allocation(&Exchange { piece, ..quiet_gets(3, 10).by(8) });
+        assert_no_allocation(&Exchange { piece, ..joined_gets(8) });
     }
 }
 

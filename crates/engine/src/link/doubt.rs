@@ -23,7 +23,7 @@ pub(crate) struct Doubt {
     /// All of them, and where each ends.
     bytes: Vec<u8>,
     ends: Vec<usize>,
-    /// Requests that awaited a reply when the question was sent.
+    /// Replies that were awaited when the question was sent.
     awaited: usize,
     /// How many of them have the same answer as the question, less those received.
     versions: usize,
@@ -34,7 +34,7 @@ impl Engine {
     pub(super) fn begin_doubt(&mut self, l: u32, reply: Message<'_>) {
         let link = &mut self.links[l as usize];
         let versions = link.fifo.iter().filter(|owed| owed.asked.is_version()).count();
-        let awaited = link.fifo.len();
+        let awaited = link.fifo.iter().filter(|owed| !owed.joined).count();
         link.doubt =
             Some(Box::new(Doubt { bytes: Vec::new(), ends: Vec::new(), awaited, versions }));
         link.output.push(QUESTION, &mut self.buffers);
@@ -83,7 +83,11 @@ impl Engine {
         for end in ends {
             let front = self.links.get_mut(l as usize).and_then(super::Link::take_front);
             let Some((owed, was_written)) = front else { break };
-            self.take_reply(l, owed, was_written, Message::Lent(&bytes[start..end]), now);
+            let reply = Message::Lent(&bytes[start..end]);
+            match self.links[l as usize].shares_reply(&owed) {
+                true => self.share_reply(l, owed, was_written, reply, now),
+                false => self.take_reply(l, owed, was_written, reply, now),
+            }
             start = end;
         }
         self.buffers.give(bytes);

@@ -23,6 +23,10 @@ pub(crate) struct Owed {
     pub(super) end: u64,
     /// Requests that want no reply went before it, after the one before it.
     pub(crate) after_silence: bool,
+    /// A get that was joined with the one before it: one reply answers both.
+    pub(super) joined: bool,
+    /// Length of the key of a get whose reply may answer others, too; 0 for all other requests.
+    pub(super) key_len: u8,
     pub(super) asked: Asked,
 }
 
@@ -115,8 +119,10 @@ impl Link {
         let was_written = self.written > 0;
         self.written = self.written.saturating_sub(1);
         self.late = self.late.saturating_sub(1);
+        self.gets.pop(owed.key_len);
         if self.fifo.is_empty() && self.fifo.capacity() > super::FIFO_KEPT_MAX {
             self.fifo = VecDeque::new();
+            self.gets.trim();
         }
         Some((owed, was_written))
     }

@@ -82,6 +82,8 @@ impl Engine {
             at: now.mono_us,
             end: u64::MAX,
             after_silence: false,
+            joined: false,
+            key_len: 0,
             asked,
         });
         let counts = &self.pools[link.pool as usize].servers[link.server as usize].counts;

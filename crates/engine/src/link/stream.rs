@@ -94,7 +94,9 @@ impl Engine {
             Protocol::Redis => matches!(link.input.first(), Some(b'$' | b'*')),
             Protocol::Memcached => owed.asked.is_value(&link.input),
         };
-        if !is_value {
+        // Of a reply to several gets every client gets its part.
+        let is_shared = link.fifo.get(1).is_some_and(|next| next.joined);
+        if !is_value || is_shared {
             return None;
         }
         if owed.request == NONE {

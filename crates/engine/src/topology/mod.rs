@@ -130,6 +130,8 @@ pub struct Pool {
     pub flush_all: FlushAll,
     /// Memcached: a longer value is refused, `u32::MAX` for none.
     pub item_bytes_max: u32,
+    /// Memcached: whether gets of one key that follow each other to the same server are sent as one.
+    pub joins_gets: bool,
     /// At least one, in the order of [`sharding::compare_names`] over their names; a shard is an index into it.
     pub servers: Vec<Server>,
 }
@@ -230,6 +232,7 @@ pub(crate) mod tests {
             cross_shard: CrossShard::Error,
             flush_all: FlushAll::Refuse,
             item_bytes_max: u32::MAX,
+            joins_gets: true,
             servers: servers.iter().enumerate().map(server).collect(),
         }
     }

@@ -122,6 +122,7 @@ fn assert_that_everything_happened(tally: &Tally) {
         "a silent request that was asked for an answer",
         "a value refused early",
         "an upload",
+        "gets joined",
         "a run whose silent requests all arrived",
     ];
     let kinds = [&commands[..], &texts, &others, &events, &of_servers].concat();

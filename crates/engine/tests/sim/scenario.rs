@@ -187,6 +187,7 @@ impl Scenario {
         pool.redis_auth = None;
         pool.redis_db = 0;
         pool.flush_all = random.pick(&[FlushAll::Refuse, FlushAll::Forward]);
+        pool.joins_gets = !random.chance(1, 4);
         pool.item_bytes_max = random.pick(&[u32::MAX, 50, 300, 5_000]);
         self.faults.handshakes = 0;
         self.faults.loading = false;
@@ -354,6 +355,7 @@ pub(crate) fn pool(servers: usize) -> Pool {
         cross_shard: CrossShard::FirstKey,
         flush_all: FlushAll::Refuse,
         item_bytes_max: u32::MAX,
+        joins_gets: true,
         servers: (0..servers).map(server).collect(),
     }
 }

@@ -24,7 +24,7 @@ impl Environment for NoText {
     fn stats(&self, _tell: &mut dyn FnMut(&str, &str)) {}
 }
 
-fn pool(protocol: Protocol, servers: usize) -> Pool {
+fn pool(protocol: Protocol, servers: usize, joins_gets: bool) -> Pool {
     let server = |i: usize| Server {
         name: format!("server{i:02}"),
         display_name: format!("10.0.0.{i}:6379:1"),
@@ -47,6 +47,7 @@ fn pool(protocol: Protocol, servers: usize) -> Pool {
         cross_shard: CrossShard::FirstKey,
         flush_all: FlushAll::Refuse,
         item_bytes_max: u32::MAX,
+        joins_gets,
         servers: (0..servers).map(server).collect(),
     }
 }
@@ -64,6 +65,8 @@ pub(crate) struct Exchange {
     pub(crate) clients: usize,
     /// Longest piece of a read.
     pub(crate) piece: usize,
+    /// memcached: the gets of all clients are joined, and `replies` are the ones to all of them.
+    pub(crate) joined: bool,
 }
 
 /// An engine with clients and established server connections.
@@ -84,7 +87,7 @@ impl Rig {
     /// As many clients and servers as `exchange` has.
     pub(crate) fn new(exchange: &Exchange) -> Rig {
         let servers = exchange.replies.len();
-        let pool = Arc::new(pool(exchange.protocol, servers));
+        let pool = Arc::new(pool(exchange.protocol, servers, exchange.joined));
         let topology = Topology { epoch: 1, pools: vec![pool], limits: Limits::default() };
         let identity = Identity { worker: 0, workers: 1, seed: 1 };
         let mut engine = Engine::new(identity, Arc::new(NoText));
@@ -138,7 +141,7 @@ impl Rig {
     /// The second half: every server answers, the last one first, and the clients get all of their answers.
     pub(crate) fn answer(&mut self, exchange: &Exchange) {
         for server in (0..self.links.len()).rev() {
-            for _ in 0..self.clients.len() {
+            for _ in 0..if exchange.joined { 1 } else { self.clients.len() } {
                 for piece in exchange.replies[server].chunks(exchange.piece) {
                     self.engine.received(self.links[server], piece, self.now);
                 }
@@ -190,7 +193,15 @@ impl Exchange {
     /// Clients that all send `request` and get `answer`; `replies` are those of the servers.
     pub(crate) fn new(request: Vec<u8>, replies: Vec<Vec<u8>>, answer: Vec<u8>) -> Exchange {
         let protocol = Protocol::Redis;
-        Exchange { protocol, request, replies, answer, clients: 1, piece: usize::MAX }
+        Exchange {
+            protocol,
+            request,
+            replies,
+            answer,
+            clients: 1,
+            piece: usize::MAX,
+            joined: false,
+        }
     }
 
     /// The same for so many clients.
@@ -200,6 +211,9 @@ impl Exchange {
 
     /// A get of one key, for the same clients and servers.
     pub(crate) fn one_by_one(&self) -> Exchange {
+        if self.joined {
+            return self.clone();
+        }
         let servers = self.replies.len();
         let get = match self.protocol {
             Protocol::Redis => gets(servers, 1),
@@ -240,7 +254,7 @@ pub(crate) fn keys(servers: usize, n: usize) -> Vec<Placed> {
 
 /// What a pool of `servers` routes with.
 pub(crate) fn sharder(servers: usize) -> Sharder {
-    let pool = pool(Protocol::Redis, servers);
+    let pool = pool(Protocol::Redis, servers, false);
     let names = pool.servers.iter().map(|server| server.name.as_bytes());
     let nodes: Vec<_> = names.map(|name| Node { name, weight: 1 }).collect();
     Sharder::new(pool.hash, None, pool.distribution, &nodes)
@@ -314,6 +328,13 @@ pub(crate) fn memcached_get(servers: usize, n: usize) -> Exchange {
     let all: Vec<&[u8]> = keys.iter().map(|(key, _)| key.as_slice()).collect();
     let request = [b"get ", all.join(b" ".as_slice()).as_slice(), b"\r\n"].concat();
     Exchange::new(request, by_server(servers, &keys, values), values(&all)).in_memcached()
+}
+
+/// A get of one key by each of so many clients of memcached, which go to the one server as one.
+pub(crate) fn joined_gets(clients: usize) -> Exchange {
+    let (key, _) = keys(1, 1).remove(0);
+    let reply = [block(&key).repeat(clients).as_slice(), b"END\r\n"].concat();
+    Exchange { replies: vec![reply], joined: true, clients, ..memcached_get(1, 1) }
 }
 
 /// A set of 32 bytes of memcached.

@@ -330,6 +330,15 @@ pub const POOL: &[Key<Pool>] = &[
         show: |pool| bare(value::show_bytes(pool.item_bytes_max)),
     },
     Key {
+        name: "join_gets",
+        takes: BOOL,
+        default: "true",
+        since: Since::Nutcracker,
+        doc: "Memcached pools: whether `get`s of one key that wait to be sent to the same server are sent as one `get` of several keys, which costs the server and the proxy a fraction. Clients see no difference.",
+        set: |pool, text, _| boolean(text).map(|on| pool.join_gets = on),
+        show: |pool| bare(pool.join_gets),
+    },
+    Key {
         name: SERVERS,
         takes: "list of HOST:PORT:WEIGHT [NAME] or /PATH:WEIGHT [NAME]",
         default: "",

@@ -168,6 +168,8 @@ pub struct Pool {
     pub allow_flush: bool,
     /// Longest value of a memcached pool, 0 for any length.
     pub item_bytes_max: u64,
+    /// Whether gets of one key go to their server as one.
+    pub join_gets: bool,
     /// At least one, names unique, in the order of [`sharding::compare_names`].
     pub servers: Vec<Server>,
 }
@@ -232,6 +234,7 @@ impl Pool {
                 0 => u32::MAX,
                 bytes => u32::try_from(bytes).unwrap_or(u32::MAX),
             },
+            joins_gets: self.join_gets,
             servers: self.servers.clone(),
         }
     }

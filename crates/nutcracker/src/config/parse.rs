@@ -413,6 +413,7 @@ impl Pool {
             cross_shard: CrossShard::FirstKey,
             allow_flush: false,
             item_bytes_max: 0,
+            join_gets: true,
             servers: Vec::new(),
         }
     }

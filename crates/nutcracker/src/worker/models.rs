@@ -159,6 +159,7 @@ fn publications(epoch: u64, gate: &Arc<Gate>, before: Option<&[Publication]>) ->
         cross_shard: CrossShard::Error,
         flush_all: FlushAll::Refuse,
         item_bytes_max: u32::MAX,
+        joins_gets: true,
         servers: vec![server],
     };
     let pools = vec![Arc::new(pool)];

@@ -1,7 +1,7 @@
 //! Finds where a request ends and where its words are, in bytes that arrive in any pieces: one pass
 //! over the line, none over the value. What the words mean together is judged by `line`.
 
-use super::limits::{KEYS_LINE_BYTES_MAX, KEYS_MAX, LINE_BYTES_MAX};
+use super::limits::{KEY_BYTES_MAX, KEYS_LINE_BYTES_MAX, KEYS_MAX, LINE_BYTES_MAX};
 use super::line::{Line, Verdict};
 use super::{Command, Malformed, Policy, Reason, Refusal, binary, command, key};
 use crate::Span;
@@ -80,6 +80,14 @@ impl Request {
         let word = args.get(key).copied().unwrap_or_default().of(bytes);
         if self.is_base64 { decoded.decode(word).unwrap_or_default() } else { word }
     }
+
+    /// The key of a `get` of one key, spelled as clients do: one blank, and nothing else but the end of the line.
+    #[inline]
+    pub fn key_of_plain_get(&self, bytes: &[u8], args: &[Span]) -> Option<Span> {
+        let &[_, key] = args else { return None };
+        let is_plain = key.start == 4 && key.end as usize + 2 == bytes.len();
+        (is_plain && bytes.starts_with(b"get ")).then_some(key)
+    }
 }
 
 /// Scans one request. [`Default`] is the state at a request's first byte, for values of any length.
@@ -121,6 +129,11 @@ impl RequestScanner {
     pub fn scan(&mut self, bytes: &[u8], args: &mut Vec<Span>) -> Scan {
         if let Some(request) = self.pending {
             return value(bytes, request);
+        }
+        if self.at == 0
+            && let Some(scan) = plain_get(bytes, args)
+        {
+            return scan;
         }
         match bytes.first() {
             None => return Scan::Incomplete,
@@ -280,6 +293,22 @@ impl RequestScanner {
 fn blanks(bytes: &[u8]) -> Scan {
     let len = bytes.iter().position(|byte| *byte != b' ');
     Scan::Blank(len.unwrap_or(bytes.len()))
+}
+
+/// A whole `get` of one key, which most requests are, in one look. `None` for anything else.
+#[inline]
+fn plain_get(bytes: &[u8], args: &mut Vec<Span>) -> Option<Scan> {
+    let rest = bytes.strip_prefix(b"get ")?;
+    let key_len = plain_len(rest);
+    if !(1..=KEY_BYTES_MAX).contains(&key_len) || !rest.get(key_len..)?.starts_with(b"\r\n") {
+        return None;
+    }
+    let end = offset32(key_len).saturating_add(4);
+    args.extend_from_slice(&[Span { start: 0, end: 3 }, Span { start: 4, end }]);
+    let command = command::find(b"get")?;
+    let line = end.saturating_add(2);
+    let request = Request { command, line, data: 0, silence: Silence::None, is_base64: false };
+    Some(Scan::Complete { len: line as usize, request })
 }
 
 /// Number of bytes at the front of `bytes` that belong to a word: above the blank, and not 0x7f.

@@ -71,6 +71,9 @@ impl SimServer {
         if bytes == b"version\r\n" {
             return self.tell_version(i, request, at);
         }
+        if request.name() == "get" && request.words.len() > 2 && !bytes.ends_with(b" \r\n") {
+            return self.ask_joined(i, request, bytes, at);
+        }
         let name = request.words.get(ask::first_key(request).unwrap_or(1));
         let ask = name.and_then(|name| at.truth.ask_named(name));
         let Some(ask) = ask.filter(|ask| self.may_receive(ask, bytes, at)) else {
@@ -99,6 +102,39 @@ impl SimServer {
                     return at.truth.accuse(|| format!("a server received {}", shown(bytes)));
                 };
                 self.answer(i, truth, at);
+            }
+        }
+    }
+
+    /// Several gets of one key each, which the proxy has joined.
+    fn ask_joined(&mut self, i: usize, request: &Request, bytes: &[u8], at: &mut Scene<'_>) {
+        let asks: Vec<_> =
+            request.words[1..].iter().filter_map(|name| at.truth.ask_named(name)).collect();
+        let are_plain = asks.iter().all(|ask| {
+            let line = [&b"get "[..], &ask.request.words[1], b"\r\n"].concat();
+            ask.bytes == line && self.may_receive(ask, &line, at)
+        });
+        if asks.len() + 1 != request.words.len() || !are_plain {
+            return at.truth.accuse(|| format!("a server received {}", shown(bytes)));
+        }
+        at.truth.note_event("gets joined");
+        asks.iter().for_each(|ask| self.note_ask(i, ask, at));
+        let (first, others) = asks.split_first().expect("more than one");
+        match self.deviation(first, at) {
+            Some(deviation) => {
+                for ask in others {
+                    at.truth.note_deviation(ask.token, self.index, deviation.clone());
+                }
+                self.deviate(i, first, true, deviation, at);
+            }
+            None => {
+                self.connections[i].heard_silence = false;
+                let mut request = request.clone();
+                if at.random.chance(1, 8) {
+                    // A server that is a proxy itself may find the values in any order.
+                    request.words[1..].reverse();
+                }
+                self.answer(i, keyspace::answer(&request).unwrap_or_default(), at);
             }
         }
     }

@@ -41,6 +41,67 @@ fn a_hundred_keys_with_misses_and_duplicates_come_in_their_order() {
     }
 }
 
+/// What a memcached counts under `name`.
+#[track_caller]
+fn stat_of(server: &RealServer, name: &str) -> u64 {
+    let mut client = server.client();
+    client.send(b"stats\r\n");
+    let mut found = None;
+    loop {
+        let line = client.text_line();
+        let mut words = line.split(' ');
+        match (words.next(), words.next(), words.next()) {
+            (Some("END"), ..) => return found.expect("a stat of that name"),
+            (_, Some(stat), Some(number)) if stat == name => found = number.parse().ok(),
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn gets_that_come_together_reach_the_server_as_few_and_each_is_answered() {
+    let servers = RealServer::several_memcached(2);
+    for (name, join) in [("joined", true), ("apart", false)] {
+        let pool = Pool::memcached(&servers).set("join_gets", join);
+        let proxy = Proxy::with(pool).workers(1).start();
+        let mut client = proxy.client();
+        let keys: Vec<String> = (0..50).map(|n| format!("{name}{n}")).collect();
+        let content = |n: usize| format!("END\r\nVALUE {name}{} 0 1\r\n", "x".repeat(n));
+        for (n, key) in keys.iter().enumerate().filter(|(n, _)| n % 3 != 0) {
+            set(&mut client, key, &content(n));
+        }
+        let counted = |server: &RealServer| {
+            let stats = ["cmd_get", "get_misses", "bytes_read"];
+            stats.map(|stat| stat_of(server, stat))
+        };
+        let before: Vec<_> = servers.iter().map(counted).collect();
+        let mut random = Random::seeded(3);
+        let asked: Vec<usize> = (0..2000).map(|_| random.below(keys.len())).collect();
+        let reply = |n: usize| match n % 3 {
+            0 => "END\r\n".to_owned(),
+            _ => value(&keys[n], &content(n)),
+        };
+        let requests: String = asked.iter().map(|&n| format!("get {}\r\n", keys[n])).collect();
+        client.ask(&requests, asked.iter().map(|&n| reply(n)).collect::<String>());
+        let after: Vec<_> = servers.iter().map(counted).collect();
+        let grown = |at: usize| -> u64 {
+            let pairs = before.iter().zip(&after);
+            pairs.map(|(before, after)| after[at] - before[at]).sum()
+        };
+        assert_eq!(grown(0), 2000, "every get is a get of the server");
+        assert_eq!(grown(1), asked.iter().filter(|&&n| n % 3 == 0).count() as u64);
+        let per_key = "get ".len() + "\r\n".len() - " ".len();
+        let spared = (requests.len() as u64).saturating_sub(grown(2)) / per_key as u64;
+        match join {
+            true => assert!(spared > 1000, "{spared} of 2000 were joined"),
+            false => assert_eq!(spared, 0),
+        }
+        let sent: i64 =
+            ["server1", "server2"].iter().map(|name| proxy.stat(&[name, "requests"])).sum();
+        assert_eq!(sent, 2000 + keys.iter().enumerate().filter(|(n, _)| n % 3 != 0).count() as i64);
+    }
+}
+
 /// The number that `gets` tells for a key.
 #[track_caller]
 fn unique(line: &str, key: &str) -> u64 {

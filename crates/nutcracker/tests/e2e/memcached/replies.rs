@@ -104,7 +104,9 @@ fn errors_of_a_server_are_forwarded_verbatim_and_hurt_nobody_else() {
         });
         let pool = Pool::memcached(&[&server])
             .set("auto_eject_hosts", true)
-            .set("server_failure_limit", 1);
+            .set("server_failure_limit", 1)
+            // The error is to be that of one request.
+            .set("join_gets", false);
         let proxy = Proxy::start(pool);
         let mut client = proxy.client();
         for request in ["get bad\r\n", "set bad 0 0 1\r\nx\r\n", "mg bad v\r\n", "incr bad 1\r\n"] {

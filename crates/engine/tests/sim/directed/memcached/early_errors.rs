@@ -1,6 +1,6 @@
 //! A server may refuse a value while it is still being sent to it.
 
-use super::{Cache, TOO_LARGE, UNKNOWN, found, get, pool, set};
+use super::{Cache, TOO_LARGE, UNKNOWN, found, get, gets, pool, set};
 use crate::network::WireId;
 
 /// A pipe much smaller than a value.
@@ -39,7 +39,7 @@ fn an_early_refusal_is_the_setters_and_the_others_see_nothing() {
     let (mut cache, request, mut heard) = half_way(&"x".repeat(20_000));
     let others: Vec<_> = (0..5).map(|_| cache.rig.client()).collect();
     let key = cache.keys[0].clone();
-    let behind = get(&key);
+    let behind = gets(&key);
     others.iter().for_each(|other| ask_as(&mut cache, *other, &behind));
     assert!(heard.len() < request.len());
     cache.answer(0, TOO_LARGE);

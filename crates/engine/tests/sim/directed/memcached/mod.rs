@@ -2,6 +2,7 @@
 
 mod early_errors;
 mod ejection;
+mod joined;
 mod large_replies;
 mod local_commands;
 mod noreply;
@@ -30,6 +31,11 @@ fn pool(servers: usize) -> Pool {
 
 fn get(key: &str) -> String {
     format!("get {key}\r\n")
+}
+
+/// Unlike `get` it is never joined with others.
+fn gets(key: &str) -> String {
+    format!("gets {key}\r\n")
 }
 
 fn set(key: &str, value: &str) -> String {

@@ -2,7 +2,7 @@
 
 use engine::topology::{Limits, Pool};
 
-use super::{Cache, INVALID, TIMED_OUT, found, get, pool, set, set_noreply};
+use super::{Cache, INVALID, TIMED_OUT, found, get, gets, pool, set, set_noreply};
 use crate::network::{Door, WireId};
 use crate::rig::Rig;
 
@@ -215,8 +215,8 @@ fn in_doubt() -> (Cache, WireId) {
     let mut cache = Cache::new(1);
     let (key, other) = (cache.keys[0].clone(), cache.rig.client());
     cache.ask(set_noreply(&key, "v"));
-    cache.rig.send(other, get(&key) + &get(&key));
-    let asked = set_noreply(&key, "v") + &get(&key) + &get(&key);
+    cache.rig.send(other, gets(&key) + &gets(&key));
+    let asked = set_noreply(&key, "v") + &gets(&key) + &gets(&key);
     assert_eq!(cache.heard(0), asked);
     cache.answer(0, OUT_OF_MEMORY);
     assert_eq!(cache.rig.read(other), "", "kept back");
