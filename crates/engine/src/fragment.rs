@@ -51,6 +51,8 @@ pub(crate) struct Split {
     /// memcached: the request, and where its keys are in it; those with a value become empty when it is merged.
     pub(crate) asked: Vec<u8>,
     pub(crate) keys: Vec<Span>,
+    /// The head of a fragment while it is written, later of the merged reply.
+    line: Vec<u8>,
     /// Parts not yet answered.
     open: u32,
     /// Of the integers received so far.
@@ -94,6 +96,7 @@ impl Split {
             order: Vec::new(),
             asked: Vec::new(),
             keys: Vec::new(),
+            line: Vec::new(),
             open: 0,
             sum: 0,
         }
@@ -150,7 +153,7 @@ impl Split {
         links: &mut Slab<Link>,
         buffers: &mut Buffers,
     ) {
-        let mut line = buffers.take(0);
+        let mut line = std::mem::take(&mut self.line);
         for part in &mut self.parts {
             let Some(link) = links.get_mut(part.link as usize) else { continue };
             line.clear();
@@ -159,7 +162,7 @@ impl Split {
             part.tail = link.output.take_tail(part.bytes, buffers);
             part.push(&line, links, buffers);
         }
-        buffers.give(line);
+        self.line = line;
         for (part, piece) in self.order.iter().zip(pieces) {
             self.parts[*part as usize].push(piece.of(request), links, buffers);
         }
@@ -383,27 +386,25 @@ pub(crate) fn merge(split: &mut Split, output: &mut Output, buffers: &mut Buffer
 }
 
 fn merge_resp(merge: Merge, split: &mut Split, output: &mut Output, buffers: &mut Buffers) {
-    let mut line = buffers.take(0);
+    let line = &mut split.line;
+    line.clear();
     match merge {
-        Merge::AggSum => encode::integer(&mut line, split.sum),
+        Merge::AggSum => encode::integer(line, split.sum),
         Merge::AllSucceeded => line.extend_from_slice(reply::OK),
-        Merge::Default => encode::array_header(&mut line, split.order.len()),
+        Merge::Default => return merge_elements(split, output, buffers),
     }
-    match merge {
-        Merge::Default if !pass_on(split, output, buffers) => {
-            merge_elements(split, &line, output, buffers);
-        }
-        Merge::Default => {}
-        Merge::AggSum | Merge::AllSucceeded => output.push(&line, buffers),
-    }
-    buffers.give(line);
+    output.push(line, buffers);
 }
 
-/// Elements of the parts in the order of the keys, behind `header`.
+/// The elements of the parts in the order of the keys.
 #[inline(never)]
-fn merge_elements(split: &mut Split, header: &[u8], output: &mut Output, buffers: &mut Buffers) {
-    let mut merged = Merged::begin(split.bytes() + header.len(), output, buffers);
-    merged.push(header);
+fn merge_elements(split: &mut Split, output: &mut Output, buffers: &mut Buffers) {
+    if pass_on(split, output, buffers) {
+        return;
+    }
+    encode::array_header(&mut split.line, split.order.len());
+    let mut merged = Merged::begin(split.bytes() + split.line.len(), output, buffers);
+    merged.push(&split.line);
     for &part in &split.order {
         merged.push(split.parts[part as usize].next_element());
     }

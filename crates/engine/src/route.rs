@@ -262,7 +262,7 @@ impl Engine {
         self.link_parts(c, s, now);
         let head = |part: &Part, out: &mut Vec<u8>| {
             encode::array_header(out, 1 + part.keys as usize * (1 + kind.values_per_key()));
-            encode::bulk(out, kind.name().as_bytes());
+            out.extend_from_slice(kind.bulk());
         };
         let bulks = keys.map(|(_, bulks)| bulks);
         let (links, buffers) = (&mut self.links, &mut self.buffers);

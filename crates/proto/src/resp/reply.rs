@@ -147,6 +147,15 @@ impl ReplyScanner {
 
     fn element(&mut self, bytes: &[u8]) -> Result<(), Halt> {
         if self.stage == Stage::Mark {
+            // PERF: the header of nearly every array.
+            let header = bytes.get(self.at as usize..).and_then(short_array);
+            if let Some((count, len)) = header
+                && let Some(owed) = self.owed.saturating_sub(1).checked_add(u64::from(count))
+            {
+                self.at = self.at.saturating_add(offset32(len));
+                self.owed = owed;
+                return Ok(());
+            }
             self.mark(bytes)?;
         }
         if self.stage == Stage::Line {
@@ -335,6 +344,24 @@ pub(super) fn short_bulk(bytes: &[u8]) -> Option<usize> {
     };
     let value = bytes.get(..len.wrapping_add(around))?;
     value.ends_with(b"\r\n").then_some(value.len())
+}
+
+/// Number of elements of the array at the front of `bytes`, if it has up to 999, and length of its header.
+#[inline]
+pub(super) fn short_array(bytes: &[u8]) -> Option<(u32, usize)> {
+    let digit = |byte: &u8| u32::from(byte.wrapping_sub(b'0'));
+    let (count, len) = match bytes {
+        [b'*', a @ b'0'..=b'9', b'\r', b'\n', ..] => (digit(a), 4),
+        [b'*', a @ b'0'..=b'9', b @ b'0'..=b'9', b'\r', b'\n', ..] => {
+            (digit(a).wrapping_mul(10).wrapping_add(digit(b)), 5)
+        }
+        [b'*', a @ b'0'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', b'\r', b'\n', ..] => {
+            let tens = digit(a).wrapping_mul(10).wrapping_add(digit(b));
+            (tens.wrapping_mul(10).wrapping_add(digit(c)), 6)
+        }
+        _ => return None,
+    };
+    Some((count, len))
 }
 
 /// The offset behind the CR LF at `at`.
