@@ -276,6 +276,48 @@ impl Output {
         self.sent = 0;
         self.len = 0;
     }
+
+    /// Takes out the end of the output, for one who appends many pieces, at most `bytes` in all. It takes none if so many
+    /// do not fit into one chunk. Until it is [put back](Output::put_tail) nothing else may be done with the output, or
+    /// everything if it takes none.
+    pub(crate) fn take_tail(&mut self, bytes: usize, buffers: &mut Buffers) -> Tail {
+        if bytes > LARGE {
+            return Tail::default();
+        }
+        let chunk = std::mem::take(self.tail_for(bytes, buffers));
+        Tail { begin: chunk.len(), chunk }
+    }
+
+    /// Puts back what was taken out, with all that was appended to it.
+    pub(crate) fn put_tail(&mut self, tail: Tail) {
+        if tail.chunk.capacity() != 0 {
+            self.len += tail.chunk.len() - tail.begin;
+            *self.tail() = tail.chunk;
+        }
+    }
+}
+
+/// The end of an output, taken out of it.
+///
+/// PERF: a key of a split command costs few instructions more than copying it.
+#[derive(Debug, Default)]
+pub(crate) struct Tail {
+    /// Without memory if it takes nothing.
+    chunk: Vec<u8>,
+    /// Where what is appended begins.
+    begin: usize,
+}
+
+impl Tail {
+    /// Appends a copy of `bytes`; returns whether there was room for it.
+    #[inline]
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> bool {
+        let fits = self.chunk.capacity() - self.chunk.len() >= bytes.len();
+        if fits {
+            self.chunk.extend_from_slice(bytes);
+        }
+        fits
+    }
 }
 
 #[cfg(test)]

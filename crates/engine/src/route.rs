@@ -5,6 +5,7 @@
 
 use proto::Span;
 use proto::resp::command::{self, Command, Policy};
+use proto::resp::encode;
 
 use crate::actions::Event;
 use crate::fragment::{Kind, Part, Split};
@@ -278,6 +279,8 @@ impl Engine {
     }
 
     /// Groups the keys by shard and sends one fragment to each.
+    // PERF: not inside of the way of commands of one key, which it would make dearer.
+    #[inline(never)]
     fn split(
         &mut self,
         c: u32,
@@ -287,11 +290,17 @@ impl Engine {
         now: Now,
     ) {
         let mut split = self.spare_split(Kind::Resp(kind));
-        let keys = args[1..].iter().step_by(1 + kind.values_per_key());
-        self.group_keys(c, &mut split, keys.map(|key| key.of(request.bytes())));
+        let keys = bulks(args, 1 + kind.values_per_key());
+        self.group_keys(c, &mut split, request.bytes(), keys.clone());
         let (s, r) = self.begin_split(c, split);
-        self.open_fragments(c, s, kind, now);
-        self.fill_fragments(s, kind, request.bytes(), args);
+        self.link_parts(c, s, now);
+        let head = |part: &Part, out: &mut Vec<u8>| {
+            encode::array_header(out, 1 + part.keys as usize * (1 + kind.values_per_key()));
+            out.extend_from_slice(kind.bulk());
+        };
+        let bulks = keys.map(|(_, bulks)| bulks);
+        let (links, buffers) = (&mut self.links, &mut self.buffers);
+        self.splits[s as usize].write(request.bytes(), bulks, head, b"", links, buffers);
         request.discard(&mut self.buffers);
         self.owe_fragments(c, s, r, Asked::RESP, now);
     }
@@ -310,43 +319,20 @@ impl Engine {
         (s, self.await_split(c, s))
     }
 
-    /// Finds the part of every key.
-    pub(crate) fn group_keys<'k>(
+    /// Finds the part of every key of `request`. With each comes the piece of the request that its fragment gets for it.
+    pub(crate) fn group_keys(
         &mut self,
         c: u32,
         split: &mut Split,
-        keys: impl Iterator<Item = &'k [u8]>,
+        request: &[u8],
+        keys: impl Iterator<Item = (Span, Span)>,
     ) {
         let state = &self.pools[self.clients[c as usize].pool as usize];
         let part_of_shard = &mut self.scratch.part_of_shard;
         part_of_shard.clear();
         part_of_shard.resize(state.servers.len(), NONE);
-        for key in keys {
-            let shard = state.sharder.shard(key, || self.random.next());
-            let part = &mut part_of_shard[shard];
-            if *part == NONE {
-                *part = split.parts.len() as u32;
-                split.parts.push(Part::new(shard as u32));
-            }
-            split.parts[*part as usize].keys += 1;
-            split.order.push(*part);
-        }
-    }
-
-    /// Finds a connection for every part and begins its fragment there.
-    fn open_fragments(&mut self, c: u32, s: u32, kind: command::Split, now: Now) {
-        self.link_parts(c, s, now);
-        let mut head = std::mem::take(&mut self.scratch.fault);
-        for part in &mut self.splits[s as usize].parts {
-            let Some(link) = self.links.get_mut(part.link as usize) else { continue };
-            head.clear();
-            let arguments = 1 + part.keys as usize * (1 + kind.values_per_key());
-            proto::resp::encode::array_header(&mut head, arguments);
-            proto::resp::encode::bulk(&mut head, kind.name().as_bytes());
-            part.bytes = head.len();
-            link.output.push(&head, &mut self.buffers);
-        }
-        self.scratch.fault = head;
+        let random = &mut self.random;
+        split.group(request, keys, part_of_shard, |key| state.sharder.shard(key, || random.next()));
     }
 
     /// Finds a connection for every part; a part without one is refused.
@@ -368,24 +354,6 @@ impl Engine {
         }
     }
 
-    /// Appends every key, with its values, to the fragment of its part.
-    fn fill_fragments(&mut self, s: u32, kind: command::Split, request: &[u8], args: &[Span]) {
-        let split = &mut self.splits[s as usize];
-        let per_key = 1 + kind.values_per_key();
-        for (i, part) in split.order.iter().enumerate() {
-            let part = &mut split.parts[*part as usize];
-            let Some(link) = self.links.get_mut(part.link as usize) else { continue };
-            let first = 1 + i * per_key;
-            // The bulk strings of a key and its values lie side by side: from the end of the argument before to the
-            // line end behind the last one.
-            let begin = args[first - 1].end as usize + 2;
-            let end = args[first + per_key - 1].end as usize + 2;
-            let bulks = &request[begin..end];
-            link.output.push(bulks, &mut self.buffers);
-            part.bytes += bulks.len();
-        }
-    }
-
     /// Queues the fragments; parts without a connection fail at once.
     pub(crate) fn owe_fragments(&mut self, c: u32, s: u32, r: u32, asked: Asked, now: Now) {
         let pool = self.clients[c as usize].pool;
@@ -400,4 +368,17 @@ impl Engine {
         }
         self.settle_refused(r, s);
     }
+}
+
+/// The keys of a request, every `per_key` arguments, each with where it and its values are as bulk strings: these lie side
+/// by side, from the line end behind the argument before to the one behind the last of them.
+fn bulks(args: &[Span], per_key: usize) -> impl Iterator<Item = (Span, Span)> + Clone {
+    let behind = |span: Span| span.end + 2;
+    let (name, args) = args.split_at(1);
+    let mut at = behind(name[0]);
+    args.chunks_exact(per_key).map(move |args| {
+        let bulks = Span { start: at, end: behind(args[per_key - 1]) };
+        at = bulks.end;
+        (args[0], bulks)
+    })
 }

@@ -106,7 +106,7 @@ impl ReplyScanner {
             if self.stage == Stage::Mark
                 && let Some(len) = bytes.get(self.at as usize..).and_then(short_bulk)
             {
-                self.at = self.at.saturating_add(len);
+                self.at = self.at.saturating_add(offset32(len));
                 self.owed = self.owed.saturating_sub(1);
                 continue;
             }
@@ -157,6 +157,15 @@ impl ReplyScanner {
 
     fn element(&mut self, bytes: &[u8]) -> Result<(), Halt> {
         if self.stage == Stage::Mark {
+            // PERF: the header of nearly every array.
+            let header = bytes.get(self.at as usize..).and_then(short_array);
+            if let Some((count, len)) = header
+                && let Some(owed) = self.owed.saturating_sub(1).checked_add(u64::from(count))
+            {
+                self.at = self.at.saturating_add(offset32(len));
+                self.owed = owed;
+                return Ok(());
+            }
             self.mark(bytes)?;
         }
         if self.stage == Stage::Line {
@@ -327,25 +336,42 @@ impl ReplyScanner {
 ///
 /// PERF: nearly every element is one; the rest goes digit by digit.
 #[inline]
-pub(super) fn short_bulk(bytes: &[u8]) -> Option<u32> {
-    let digit = |byte: &u8| u32::from(byte.wrapping_sub(b'0'));
-    let (header, len) = match bytes {
-        [b'$', a @ b'0'..=b'9', b'\r', b'\n', ..] => (4, digit(a)),
-        [b'$', a @ b'0'..=b'9', b @ b'0'..=b'9', b'\r', b'\n', ..] => {
-            (5, digit(a).wrapping_mul(10).wrapping_add(digit(b)))
+pub(super) fn short_bulk(bytes: &[u8]) -> Option<usize> {
+    let digit = |byte: &u8| usize::from(byte.wrapping_sub(b'0'));
+    let null = || bytes.starts_with(b"$-1\r\n").then_some(5);
+    // Six bytes are the shortest value, and hold the header of every other.
+    let Some(head) = bytes.first_chunk() else { return null() };
+    let (around, len) = match head {
+        [b'$', a @ b'0'..=b'9', b @ b'0'..=b'9', b'\r', b'\n', _] => {
+            (7, digit(a).wrapping_mul(10).wrapping_add(digit(b)))
         }
-        [b'$', b'-', b'1', b'\r', b'\n', ..] => return Some(5),
-        [b'$', a @ b'0'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', b'\r', b'\n', ..] => {
+        [b'$', a @ b'0'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', b'\r', b'\n'] => {
             let tens = digit(a).wrapping_mul(10).wrapping_add(digit(b));
-            (6, tens.wrapping_mul(10).wrapping_add(digit(c)))
+            (8, tens.wrapping_mul(10).wrapping_add(digit(c)))
+        }
+        [b'$', a @ b'0'..=b'9', b'\r', b'\n', ..] => (6, digit(a)),
+        _ => return null(),
+    };
+    let value = bytes.get(..len.wrapping_add(around))?;
+    value.ends_with(b"\r\n").then_some(value.len())
+}
+
+/// Number of elements of the array at the front of `bytes`, if it has up to 999, and length of its header.
+#[inline]
+pub(super) fn short_array(bytes: &[u8]) -> Option<(u32, usize)> {
+    let digit = |byte: &u8| u32::from(byte.wrapping_sub(b'0'));
+    let (count, len) = match bytes {
+        [b'*', a @ b'0'..=b'9', b'\r', b'\n', ..] => (digit(a), 4),
+        [b'*', a @ b'0'..=b'9', b @ b'0'..=b'9', b'\r', b'\n', ..] => {
+            (digit(a).wrapping_mul(10).wrapping_add(digit(b)), 5)
+        }
+        [b'*', a @ b'0'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', b'\r', b'\n', ..] => {
+            let tens = digit(a).wrapping_mul(10).wrapping_add(digit(b));
+            (tens.wrapping_mul(10).wrapping_add(digit(c)), 6)
         }
         _ => return None,
     };
-    let end = len.wrapping_add(header);
-    match bytes.get(end as usize..) {
-        Some([b'\r', b'\n', ..]) => Some(end.wrapping_add(2)),
-        _ => None,
-    }
+    Some((count, len))
 }
 
 /// The offset behind the CR LF at `at`.

@@ -6,6 +6,7 @@ use proto::resp::command::{
     self, Command, KeysRejection, Local, Merge, Policy, Rejection, RequestPolicy, ResponsePolicy,
     Split, Unsupported,
 };
+use proto::resp::encode;
 
 use crate::{json, request};
 
@@ -147,6 +148,9 @@ fn what_is_split_is_what_redis_calls_multi_shard() {
     for row in command::all() {
         let Policy::Split(split) = row.policy else { continue };
         assert_eq!(split.name(), row.name);
+        let mut bulk = Vec::new();
+        encode::bulk(&mut bulk, split.name().as_bytes());
+        assert_eq!(split.bulk(), bulk);
         assert_eq!(row.request_policy, RequestPolicy::MultiShard);
         let merge = match row.response_policy {
             ResponsePolicy::Default => Merge::Default,
