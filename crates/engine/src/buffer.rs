@@ -84,8 +84,11 @@ impl Buffers {
     }
 
     /// Appends to a taken (or never-allocated) buffer.
+    #[inline]
     pub(crate) fn append(&mut self, buffer: &mut Vec<u8>, bytes: &[u8]) {
-        self.reserve(buffer, bytes.len());
+        if buffer.capacity() - buffer.len() < bytes.len() {
+            self.reserve(buffer, bytes.len());
+        }
         buffer.extend_from_slice(bytes);
     }
 
@@ -231,15 +234,14 @@ impl Output {
     /// Fills `slices` from the front and returns how many it filled.
     pub(crate) fn slices<'o>(&'o self, slices: &mut [IoSlice<'o>]) -> usize {
         let front = self.front.get(self.sent..).filter(|front| !front.is_empty());
-        let chunks = front
-            .into_iter()
-            .chain(self.rest.iter().flat_map(|rest| rest.iter()).map(Vec::as_slice));
-        let mut filled = 0;
-        for (slice, chunk) in slices.iter_mut().zip(chunks) {
-            *slice = IoSlice::new(chunk);
-            filled += 1;
-        }
-        filled
+        let Some(rest) = &self.rest else {
+            // PERF: most outputs never have another chunk.
+            let (Some(slice), Some(front)) = (slices.first_mut(), front) else { return 0 };
+            *slice = IoSlice::new(front);
+            return 1;
+        };
+        let chunks = front.into_iter().chain(rest.iter().map(Vec::as_slice));
+        slices.iter_mut().zip(chunks).map(|(slice, chunk)| *slice = IoSlice::new(chunk)).count()
     }
 
     /// Forgets `bytes` written from the front.
@@ -273,6 +275,48 @@ impl Output {
         self.give_queue(buffers);
         self.sent = 0;
         self.len = 0;
+    }
+
+    /// Takes out the end of the output, for one who appends many pieces, at most `bytes` in all. It takes none if so many
+    /// do not fit into one chunk. Until it is [put back](Output::put_tail) nothing else may be done with the output, or
+    /// everything if it takes none.
+    pub(crate) fn take_tail(&mut self, bytes: usize, buffers: &mut Buffers) -> Tail {
+        if bytes > LARGE {
+            return Tail::default();
+        }
+        let chunk = std::mem::take(self.tail_for(bytes, buffers));
+        Tail { begin: chunk.len(), chunk }
+    }
+
+    /// Puts back what was taken out, with all that was appended to it.
+    pub(crate) fn put_tail(&mut self, tail: Tail) {
+        if tail.chunk.capacity() != 0 {
+            self.len += tail.chunk.len() - tail.begin;
+            *self.tail() = tail.chunk;
+        }
+    }
+}
+
+/// The end of an output, taken out of it.
+///
+/// PERF: a key of a split command costs few instructions more than copying it.
+#[derive(Debug, Default)]
+pub(crate) struct Tail {
+    /// Without memory if it takes nothing.
+    chunk: Vec<u8>,
+    /// Where what is appended begins.
+    begin: usize,
+}
+
+impl Tail {
+    /// Appends a copy of `bytes`; returns whether there was room for it.
+    #[inline]
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> bool {
+        let fits = self.chunk.capacity() - self.chunk.len() >= bytes.len();
+        if fits {
+            self.chunk.extend_from_slice(bytes);
+        }
+        fits
     }
 }
 

@@ -5,13 +5,14 @@
 //! server, else the first cause with a name of the shards without an answer. The other parts are executed all the same,
 //! as in twemproxy 0.5.
 
-use proto::memcached;
 use proto::resp::command::{self, Merge};
 use proto::resp::{encode, walk};
+use proto::{Span, memcached};
 use slab::Slab;
 
 use crate::Engine;
-use crate::buffer::{Buffers, Output};
+use crate::buffer::{Buffers, Output, Tail};
+use crate::link::Link;
 use crate::message::Message;
 use crate::pipeline::NONE;
 use crate::reply::{self, fault};
@@ -47,8 +48,11 @@ pub(crate) struct Split {
     pub(crate) parts: Vec<Part>,
     /// For each key of the command, in order, the part it is in.
     pub(crate) order: Vec<u32>,
-    /// memcached: the keys, each behind its length.
-    pub(crate) keys: Vec<u8>,
+    /// memcached: the request, and where its keys are in it; those with a value become empty when it is merged.
+    pub(crate) asked: Vec<u8>,
+    pub(crate) keys: Vec<Span>,
+    /// The head of a fragment while it is written, later of the merged reply.
+    line: Vec<u8>,
     /// Parts not yet answered.
     open: u32,
     /// Of the integers received so far.
@@ -69,6 +73,8 @@ pub(crate) struct Part {
     reply: Vec<u8>,
     /// Where the next element to merge begins.
     at: usize,
+    /// Where the fragment is written to, while it is, if it is not too long for that.
+    tail: Tail,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,7 +90,16 @@ enum Outcome {
 
 impl Split {
     pub(crate) fn new(kind: Kind) -> Split {
-        Split { kind, parts: Vec::new(), order: Vec::new(), keys: Vec::new(), open: 0, sum: 0 }
+        Split {
+            kind,
+            parts: Vec::new(),
+            order: Vec::new(),
+            asked: Vec::new(),
+            keys: Vec::new(),
+            line: Vec::new(),
+            open: 0,
+            sum: 0,
+        }
     }
 
     /// Makes a used split ready for another command.
@@ -103,6 +118,62 @@ impl Split {
         }
     }
 
+    /// Finds the part of every key of `request`. With each comes the piece of the request that its fragment gets for it.
+    #[inline(never)]
+    pub(crate) fn group(
+        &mut self,
+        request: &[u8],
+        keys: impl Iterator<Item = (Span, Span)>,
+        part_of_shard: &mut [u32],
+        mut shard_of: impl FnMut(&[u8]) -> usize,
+    ) {
+        self.order.extend(keys.map(|(key, piece)| {
+            let shard = shard_of(key.of(request));
+            let index = &mut part_of_shard[shard];
+            if *index == NONE {
+                *index = self.parts.len() as u32;
+                self.parts.push(Part::new(shard as u32));
+            }
+            let part = &mut self.parts[*index as usize];
+            part.keys += 1;
+            part.bytes += piece.len();
+            *index
+        }));
+    }
+
+    /// Writes the fragments of all parts that have a connection: what `head` appends for the part, the pieces of
+    /// `request` that belong to its keys, `end`.
+    #[inline(never)]
+    pub(crate) fn write(
+        &mut self,
+        request: &[u8],
+        pieces: impl Iterator<Item = Span>,
+        head: impl Fn(&Part, &mut Vec<u8>),
+        end: &[u8],
+        links: &mut Slab<Link>,
+        buffers: &mut Buffers,
+    ) {
+        let mut line = std::mem::take(&mut self.line);
+        for part in &mut self.parts {
+            let Some(link) = links.get_mut(part.link as usize) else { continue };
+            line.clear();
+            head(part, &mut line);
+            part.bytes += line.len() + end.len();
+            part.tail = link.output.take_tail(part.bytes, buffers);
+            part.push(&line, links, buffers);
+        }
+        self.line = line;
+        for (part, piece) in self.order.iter().zip(pieces) {
+            self.parts[*part as usize].push(piece.of(request), links, buffers);
+        }
+        for part in &mut self.parts {
+            part.push(end, links, buffers);
+            if let Some(link) = links.get_mut(part.link as usize) {
+                link.output.put_tail(std::mem::take(&mut part.tail));
+            }
+        }
+    }
+
     pub(crate) fn is_complete(&self) -> bool {
         self.open == 0
     }
@@ -118,6 +189,15 @@ impl Split {
             |wanted: fn(&Outcome) -> bool| self.parts.iter().any(|part| wanted(&part.outcome));
         any(|outcome| matches!(outcome, Outcome::Fault(_)))
             && !any(|outcome| *outcome == Outcome::Error)
+    }
+
+    /// Bytes of the replies to all parts.
+    fn bytes(&self) -> usize {
+        let bytes = |part: &Part| match part.outcome {
+            Outcome::Missed => part.keys as usize * reply::NULL.len(),
+            _ => part.reply.len(),
+        };
+        self.parts.iter().map(bytes).sum()
     }
 
     /// The part whose error the client gets: the server's own words before ours, a cause with a name before the plain
@@ -163,6 +243,7 @@ impl Part {
             outcome: Outcome::Awaited,
             reply: Vec::new(),
             at: 0,
+            tail: Tail::default(),
         }
     }
 
@@ -201,19 +282,38 @@ impl Part {
         if fits { Outcome::Success } else { Outcome::Fault(fault::INVALID_ARGUMENT) }
     }
 
-    /// The next value of the part if it is that of `key`.
-    fn next_value(&mut self, key: &[u8]) -> &[u8] {
-        let rest = self.reply.get(self.at..).unwrap_or_default();
-        match memcached::walk::value(rest) {
-            Some(value) if value.key == key => {
-                self.at += value.len;
-                &rest[..value.len]
-            }
-            _ => &[],
+    /// Appends `bytes` to its fragment, if that can be sent.
+    #[inline]
+    fn push(&mut self, bytes: &[u8], links: &mut Slab<Link>, buffers: &mut Buffers) {
+        if !self.tail.push(bytes) {
+            self.push_to_link(bytes, links, buffers);
         }
     }
 
+    #[cold]
+    fn push_to_link(&self, bytes: &[u8], links: &mut Slab<Link>, buffers: &mut Buffers) {
+        if let Some(link) = links.get_mut(self.link as usize) {
+            link.output.push(bytes, buffers);
+        }
+    }
+
+    /// The next value of the part if it is that of `key`.
+    #[inline]
+    fn next_value(&mut self, key: &[u8]) -> &[u8] {
+        let rest = self.reply.get(self.at..).unwrap_or_default();
+        let len = memcached::walk::value_of(key, rest).map_or(0, |value| value.len);
+        self.at += len;
+        &rest[..len]
+    }
+
+    /// The values that are not merged yet.
+    fn values_left(&self) -> &[u8] {
+        let rest = self.reply.get(self.at..).unwrap_or_default();
+        rest.strip_suffix(reply::END).unwrap_or_default()
+    }
+
     /// The next element of the part's array, whole.
+    #[inline]
     fn next_element(&mut self) -> &[u8] {
         if self.outcome == Outcome::Missed {
             return reply::NULL;
@@ -227,6 +327,8 @@ impl Part {
 
 impl Engine {
     /// The reply to one part of a split request.
+    // PERF: not inside of the way of whole replies, which it would make dearer.
+    #[inline(never)]
     pub(crate) fn deliver_part(&mut self, request: u32, fragment: u32, reply: Message<'_>) {
         let s = self.split_of(request);
         self.splits[s as usize].take(fragment, reply, &mut self.buffers);
@@ -265,6 +367,8 @@ impl Engine {
 }
 
 /// Writes the merged reply of a complete split.
+// PERF: not inside of the way of single replies, which it would make dearer.
+#[inline(never)]
 pub(crate) fn merge(split: &mut Split, output: &mut Output, buffers: &mut Buffers) {
     if let Some(failed) = split.failure() {
         let prefix = reply::fault_prefix(split.kind.protocol());
@@ -282,31 +386,107 @@ pub(crate) fn merge(split: &mut Split, output: &mut Output, buffers: &mut Buffer
 }
 
 fn merge_resp(merge: Merge, split: &mut Split, output: &mut Output, buffers: &mut Buffers) {
-    let mut line = buffers.take(0);
+    let line = &mut split.line;
+    line.clear();
     match merge {
-        Merge::AggSum => encode::integer(&mut line, split.sum),
+        Merge::AggSum => encode::integer(line, split.sum),
         Merge::AllSucceeded => line.extend_from_slice(reply::OK),
-        Merge::Default => encode::array_header(&mut line, split.order.len()),
+        Merge::Default => return merge_elements(split, output, buffers),
     }
-    output.push(&line, buffers);
-    buffers.give(line);
-    if merge == Merge::Default {
-        for &part in &split.order {
-            output.push(split.parts[part as usize].next_element(), buffers);
-        }
+    output.push(line, buffers);
+}
+
+/// The elements of the parts in the order of the keys.
+#[inline(never)]
+fn merge_elements(split: &mut Split, output: &mut Output, buffers: &mut Buffers) {
+    if pass_on(split, output, buffers) {
+        return;
     }
+    encode::array_header(&mut split.line, split.order.len());
+    let mut merged = Merged::begin(split.bytes() + split.line.len(), output, buffers);
+    merged.push(&split.line);
+    for &part in &split.order {
+        merged.push(split.parts[part as usize].next_element());
+    }
+    merged.end();
 }
 
 /// The values in the order of the keys, which is the one a single server keeps; a key without a value was a miss.
+#[inline(never)]
 fn merge_values(split: &mut Split, output: &mut Output, buffers: &mut Buffers) {
-    let mut keys = split.keys.as_slice();
-    for &part in &split.order {
-        let Some((&len, rest)) = keys.split_first() else { break };
-        let (key, rest) = rest.split_at(usize::from(len).min(rest.len()));
-        output.push(split.parts[part as usize].next_value(key), buffers);
-        keys = rest;
+    if pass_on(split, output, buffers) {
+        return;
     }
-    output.push(reply::END, buffers);
+    let mut merged = Merged::begin(split.bytes() + reply::END.len(), output, buffers);
+    for (&part, key) in split.order.iter().zip(&mut split.keys) {
+        let value = split.parts[part as usize].next_value(key.of(&split.asked));
+        if !value.is_empty() {
+            *key = Span::default();
+        }
+        merged.push(value);
+    }
+    for (part, values) in (0..).zip(split.parts.iter().map(Part::values_left)) {
+        if !values.is_empty() {
+            merge_late(split, part, values, &mut merged);
+        }
+    }
+    merged.push(reply::END);
+    merged.end();
+}
+
+/// The values that `part` was answered with in another order than its keys: those of keys that have none yet.
+///
+/// COMPAT: a twemproxy 0.5 in the place of a server does that when a key is missed.
+#[cold]
+fn merge_late(split: &Split, part: u32, mut values: &[u8], merged: &mut Merged<'_>) {
+    let keys = split.order.iter().zip(&split.keys);
+    let missed = keys.filter(|(of, key)| **of == part && !key.is_empty());
+    let mut missed: Vec<_> = missed.map(|(_, key)| key.of(&split.asked)).collect();
+    missed.sort_unstable();
+    while let Some(value) = memcached::walk::value(values) {
+        let (bytes, rest) = values.split_at(value.len);
+        if missed.binary_search(&value.key).is_ok() {
+            merged.push(bytes);
+        }
+        values = rest;
+    }
+}
+
+/// The output of a client while a merged reply is written to it.
+struct Merged<'o> {
+    output: &'o mut Output,
+    buffers: &'o mut Buffers,
+    tail: Tail,
+}
+
+impl<'o> Merged<'o> {
+    /// `bytes` is the most that will be pushed.
+    fn begin(bytes: usize, output: &'o mut Output, buffers: &'o mut Buffers) -> Merged<'o> {
+        let tail = output.take_tail(bytes, buffers);
+        Merged { output, buffers, tail }
+    }
+
+    #[inline]
+    fn push(&mut self, bytes: &[u8]) {
+        if !self.tail.push(bytes) {
+            self.output.push(bytes, self.buffers);
+        }
+    }
+
+    fn end(self) {
+        self.output.put_tail(self.tail);
+    }
+}
+
+/// Passes on the reply to the only part there is, if there is only one; returns whether there was.
+fn pass_on(split: &mut Split, output: &mut Output, buffers: &mut Buffers) -> bool {
+    let [part] = split.parts.as_mut_slice() else { return false };
+    if part.outcome == Outcome::Missed {
+        return false;
+    }
+    let len = part.reply.len();
+    Message::gathered(&mut part.reply, len).push_to(output, buffers);
+    true
 }
 
 /// Frees a split, keeping its memory for the next one.
@@ -322,7 +502,8 @@ pub(crate) fn recycle(
     }
     split.parts.clear();
     split.order.clear();
-    buffers.give(std::mem::take(&mut split.keys));
+    split.keys.clear();
+    buffers.give(std::mem::take(&mut split.asked));
     if spare.len() < SPARE_MAX && split.order.capacity() <= KEYS_KEPT_MAX {
         spare.push(split);
     }

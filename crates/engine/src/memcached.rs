@@ -262,42 +262,27 @@ impl Engine {
         first: usize,
         now: Now,
     ) {
-        let bytes = request.bytes();
         let (words, keys) = args.split_at(first);
+        let mut asked = request.into_buffer(&mut self.buffers);
+        if let Some(behind) = keys.last().and_then(|last| asked.get_mut(last.end as usize)) {
+            *behind = b' ';
+        }
+        let with_blank = |key: &Span| Span { start: key.start, end: key.end + 1 };
         let mut split = self.spare_split(Kind::Values);
-        self.group_keys(c, &mut split, keys.iter().map(|key| key.of(bytes)));
+        split.keys.extend_from_slice(keys);
+        self.group_keys(c, &mut split, &asked, keys.iter().map(|key| (*key, with_blank(key))));
         let (s, r) = self.begin_split(c, split);
         self.link_parts(c, s, now);
+        let head = |_: &Part, out: &mut Vec<u8>| {
+            words.iter().for_each(|word| {
+                out.extend_from_slice(word.of(&asked));
+                out.push(b' ');
+            });
+        };
         let split = &mut self.splits[s as usize];
-        for part in &mut split.parts {
-            let Some(link) = self.links.get_mut(part.link as usize) else { continue };
-            for word in words {
-                link.output.push_all(&[word.of(bytes), b" "], &mut self.buffers);
-                part.bytes += word.of(bytes).len() + 1;
-            }
-        }
-        self.buffers.reserve(&mut split.keys, bytes.len() + keys.len());
-        for (span, part) in keys.iter().zip(&split.order) {
-            let key = span.of(bytes);
-            split.keys.push(key.len() as u8);
-            split.keys.extend_from_slice(key);
-            let part = &mut split.parts[*part as usize];
-            part.bytes += key.len() + 1;
-            let Some(link) = self.links.get_mut(part.link as usize) else { continue };
-            match bytes.get(span.start as usize..=span.end as usize) {
-                // PERF: the blank is there already, behind all keys but the last.
-                Some(with_blank) if with_blank.ends_with(b" ") => {
-                    link.output.push(with_blank, &mut self.buffers);
-                }
-                _ => link.output.push_all(&[key, b" "], &mut self.buffers),
-            }
-        }
-        for part in &mut split.parts {
-            let Some(link) = self.links.get_mut(part.link as usize) else { continue };
-            link.output.push(b"\r\n", &mut self.buffers);
-            part.bytes += 2;
-        }
-        request.discard(&mut self.buffers);
+        let pieces = keys.iter().map(with_blank);
+        split.write(&asked, pieces, head, b"\r\n", &mut self.links, &mut self.buffers);
+        split.asked = asked;
         self.owe_fragments(c, s, r, Asked::memcached(parsed.command), now);
     }
 }

@@ -46,3 +46,10 @@ pub fn value(rest: &[u8]) -> Option<Value<'_>> {
         Some(Value { key, len })
     })
 }
+
+/// The value at the front of `rest` if it is that of `key`.
+#[inline]
+pub fn value_of<'a>(key: &[u8], rest: &'a [u8]) -> Option<Value<'a>> {
+    // PERF: a server answers in the order of the keys, so nearly always it is.
+    Value::of(key, rest).or_else(|| value(rest).filter(|value| value.key == key))
+}

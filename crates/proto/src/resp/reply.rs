@@ -26,6 +26,16 @@ pub enum Protocol {
     Resp3,
 }
 
+/// Length of the reply at the front of `bytes` if it is whole and one of the simplest: a value of up to 999 bytes, a null,
+/// or OK. `None` for every other, which [`ReplyScanner`] finds the end of.
+#[inline]
+pub fn short_reply(bytes: &[u8]) -> Option<usize> {
+    match bytes {
+        [b'+', b'O', b'K', b'\r', b'\n', ..] => Some(5),
+        _ => short_bulk(bytes).map(|len| len as usize),
+    }
+}
+
 /// Scans one reply of any nesting, by counting the elements still owed. [`Default`] is the state
 /// at the first byte of a RESP2 reply.
 ///
@@ -96,7 +106,7 @@ impl ReplyScanner {
             if self.stage == Stage::Mark
                 && let Some(len) = bytes.get(self.at as usize..).and_then(short_bulk)
             {
-                self.at = self.at.saturating_add(len);
+                self.at = self.at.saturating_add(offset32(len));
                 self.owed = self.owed.saturating_sub(1);
                 continue;
             }
@@ -147,6 +157,15 @@ impl ReplyScanner {
 
     fn element(&mut self, bytes: &[u8]) -> Result<(), Halt> {
         if self.stage == Stage::Mark {
+            // PERF: the header of nearly every array.
+            let header = bytes.get(self.at as usize..).and_then(short_array);
+            if let Some((count, len)) = header
+                && let Some(owed) = self.owed.saturating_sub(1).checked_add(u64::from(count))
+            {
+                self.at = self.at.saturating_add(offset32(len));
+                self.owed = owed;
+                return Ok(());
+            }
             self.mark(bytes)?;
         }
         if self.stage == Stage::Line {
@@ -317,25 +336,42 @@ impl ReplyScanner {
 ///
 /// PERF: nearly every element is one; the rest goes digit by digit.
 #[inline]
-pub(super) fn short_bulk(bytes: &[u8]) -> Option<u32> {
-    let digit = |byte: &u8| u32::from(byte.wrapping_sub(b'0'));
-    let (header, len) = match bytes {
-        [b'$', a @ b'0'..=b'9', b'\r', b'\n', ..] => (4, digit(a)),
-        [b'$', a @ b'0'..=b'9', b @ b'0'..=b'9', b'\r', b'\n', ..] => {
-            (5, digit(a).wrapping_mul(10).wrapping_add(digit(b)))
+pub(super) fn short_bulk(bytes: &[u8]) -> Option<usize> {
+    let digit = |byte: &u8| usize::from(byte.wrapping_sub(b'0'));
+    let null = || bytes.starts_with(b"$-1\r\n").then_some(5);
+    // Six bytes are the shortest value, and hold the header of every other.
+    let Some(head) = bytes.first_chunk() else { return null() };
+    let (around, len) = match head {
+        [b'$', a @ b'0'..=b'9', b @ b'0'..=b'9', b'\r', b'\n', _] => {
+            (7, digit(a).wrapping_mul(10).wrapping_add(digit(b)))
         }
-        [b'$', b'-', b'1', b'\r', b'\n', ..] => return Some(5),
-        [b'$', a @ b'0'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', b'\r', b'\n', ..] => {
+        [b'$', a @ b'0'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', b'\r', b'\n'] => {
             let tens = digit(a).wrapping_mul(10).wrapping_add(digit(b));
-            (6, tens.wrapping_mul(10).wrapping_add(digit(c)))
+            (8, tens.wrapping_mul(10).wrapping_add(digit(c)))
+        }
+        [b'$', a @ b'0'..=b'9', b'\r', b'\n', ..] => (6, digit(a)),
+        _ => return null(),
+    };
+    let value = bytes.get(..len.wrapping_add(around))?;
+    value.ends_with(b"\r\n").then_some(value.len())
+}
+
+/// Number of elements of the array at the front of `bytes`, if it has up to 999, and length of its header.
+#[inline]
+pub(super) fn short_array(bytes: &[u8]) -> Option<(u32, usize)> {
+    let digit = |byte: &u8| u32::from(byte.wrapping_sub(b'0'));
+    let (count, len) = match bytes {
+        [b'*', a @ b'0'..=b'9', b'\r', b'\n', ..] => (digit(a), 4),
+        [b'*', a @ b'0'..=b'9', b @ b'0'..=b'9', b'\r', b'\n', ..] => {
+            (digit(a).wrapping_mul(10).wrapping_add(digit(b)), 5)
+        }
+        [b'*', a @ b'0'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', b'\r', b'\n', ..] => {
+            let tens = digit(a).wrapping_mul(10).wrapping_add(digit(b));
+            (tens.wrapping_mul(10).wrapping_add(digit(c)), 6)
         }
         _ => return None,
     };
-    let end = len.wrapping_add(header);
-    match bytes.get(end as usize..) {
-        Some([b'\r', b'\n', ..]) => Some(end.wrapping_add(2)),
-        _ => None,
-    }
+    Some((count, len))
 }
 
 /// The offset behind the CR LF at `at`.
@@ -360,7 +396,7 @@ fn offset32(offset: usize) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use super::{LINE_BYTES_MAX, Protocol, ReplyScan, ReplyScanner, Stage};
+    use super::{LINE_BYTES_MAX, Protocol, ReplyScan, ReplyScanner, Stage, short_reply};
     use crate::resp::{Malformed, Reason};
 
     fn scan(bytes: &[u8]) -> ReplyScan {
@@ -378,6 +414,29 @@ mod tests {
         assert_eq!(scan(b"$1x"), malformed(2, Reason::InvalidReplyNumber));
         assert_eq!(scan(b"$1\r\nab"), malformed(5, Reason::UnterminatedReplyBulk));
         assert_eq!(scan(b"+OK\rx"), malformed(4, Reason::InvalidReplyLine));
+    }
+
+    #[test]
+    fn a_reply_told_at_one_look_is_the_one_that_the_scanner_finds() {
+        let values = [0, 1, 9, 10, 99, 100, 999, 1000].map(|len| {
+            [format!("${len}\r\n").into_bytes(), vec![b'x'; len], b"\r\n".to_vec()].concat()
+        });
+        let others = [&b"+OK\r\n"[..], b"$-1\r\n", b"+OKAY\r\n", b"-E\r\n", b":1\r\n", b"*0\r\n"];
+        for reply in values.iter().map(Vec::as_slice).chain(others) {
+            let is_simple = !reply.starts_with(b"$1000")
+                && matches!(reply[0], b'$' | b'+')
+                && reply != b"+OKAY\r\n";
+            assert_eq!(short_reply(reply).is_some(), is_simple, "{reply:?}");
+            let bytes = [reply, b"+OK\r\n"].concat();
+            for len in 0..=bytes.len() {
+                let found = short_reply(&bytes[..len]);
+                let scan = scan(&bytes[..len]);
+                assert!(
+                    found.is_none_or(|len| scan == ReplyScan::Complete(len)),
+                    "{reply:?} {len}"
+                );
+            }
+        }
     }
 
     #[test]

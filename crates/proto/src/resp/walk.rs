@@ -1,14 +1,14 @@
 //! Looks inside a reply that is known to be whole: the elements of an array that is taken apart
 //! for merging, an integer that is summed, an error that is recognised.
 
-use super::reply::short_bulk;
+use super::reply::{short_array, short_bulk};
 use super::{Protocol, ReplyScan, ReplyScanner};
 
 /// Length of the whole element of any type at the front of `bytes`; `None` when there is none.
 #[inline]
 pub fn element_len(bytes: &[u8]) -> Option<usize> {
     if let Some(len) = short_bulk(bytes) {
-        return Some(len as usize);
+        return Some(len);
     }
     match ReplyScanner::new(Protocol::Resp3).scan(bytes) {
         ReplyScan::Complete(len) => Some(len),
@@ -20,6 +20,9 @@ pub fn element_len(bytes: &[u8]) -> Option<usize> {
 /// for every other type.
 #[inline]
 pub fn array_header(reply: &[u8]) -> Option<(u32, usize)> {
+    if let Some(header) = short_array(reply) {
+        return Some(header);
+    }
     let digits = reply.strip_prefix(b"*")?;
     let (count, line) = number_line(digits)?;
     Some((u32::try_from(count).ok()?, line.saturating_add(1)))

@@ -6,6 +6,7 @@ use proto::resp::command::{
     self, Command, KeysRejection, Local, Merge, Policy, Rejection, RequestPolicy, ResponsePolicy,
     Split, Unsupported,
 };
+use proto::resp::encode;
 
 use crate::{json, request};
 
@@ -147,6 +148,9 @@ fn what_is_split_is_what_redis_calls_multi_shard() {
     for row in command::all() {
         let Policy::Split(split) = row.policy else { continue };
         assert_eq!(split.name(), row.name);
+        let mut bulk = Vec::new();
+        encode::bulk(&mut bulk, split.name().as_bytes());
+        assert_eq!(split.bulk(), bulk);
         assert_eq!(row.request_policy, RequestPolicy::MultiShard);
         let merge = match row.response_policy {
             ResponsePolicy::Default => Merge::Default,
@@ -210,6 +214,34 @@ fn requests_of_one_key_are_told_from_those_of_several() {
     for name in ["mget", "exists", "rename", "eval", "sort", "xread", "zunionstore", "ping", "lcs"]
     {
         assert!(!row(name).is_single_key(), "{name}");
+    }
+}
+
+#[test]
+fn a_sole_key_is_the_first_and_the_only_one_whatever_the_arguments_are() {
+    let rows = command::all().iter();
+    let with_sole_key: Vec<_> = rows.filter(|row| row.sole_key().is_some()).collect();
+    assert!(with_sole_key.len() > 100);
+    for row in with_sole_key {
+        for argument in ["0", "BLOCK", "STORE", "x"] {
+            let words: Vec<&str> = row.name.split('|').chain([argument; 8]).collect();
+            let (bytes, args) = request(&words);
+            let mut keys = Vec::new();
+            row.keys(&bytes, &args, &mut keys).expect("one key");
+            assert_eq!(keys, [row.sole_key().expect("a key") as u32], "{}", row.name);
+            assert_eq!(row.first_key(&bytes, &args), row.sole_key(), "{}", row.name);
+            assert_eq!(row.policy_for(&bytes, &args), Policy::SingleShard, "{}", row.name);
+        }
+    }
+}
+
+#[test]
+fn what_more_has_to_be_known_of_has_no_sole_key() {
+    for name in ["mget", "del", "migrate", "sort", "eval", "xread", "ping", "rename", "auth"] {
+        assert_eq!(row(name).sole_key(), None, "{name}");
+    }
+    for name in ["get", "set", "incr", "hgetall", "setex"] {
+        assert_eq!(row(name).sole_key(), Some(1), "{name}");
     }
 }
 

@@ -46,6 +46,18 @@ impl Split {
         }
     }
 
+    /// The name as the first argument of a fragment, a bulk string.
+    pub const fn bulk(self) -> &'static [u8] {
+        match self {
+            Self::Mget => b"$4\r\nmget\r\n",
+            Self::Mset => b"$4\r\nmset\r\n",
+            Self::Del => b"$3\r\ndel\r\n",
+            Self::Unlink => b"$6\r\nunlink\r\n",
+            Self::Touch => b"$5\r\ntouch\r\n",
+            Self::Exists => b"$6\r\nexists\r\n",
+        }
+    }
+
     /// Arguments that follow each key and travel with it.
     pub const fn values_per_key(self) -> usize {
         match self {

@@ -94,6 +94,21 @@ fn a_server_that_answers_for_other_keys_misleads_nobody() {
 }
 
 #[test]
+fn values_in_another_order_than_the_keys_are_found_and_no_others() {
+    let mut cache = Cache::new(2);
+    let [a, b] = [0, 1].map(|shard| cache.keys[shard].clone());
+    let [a2, a3, a4] = [1, 2, 3].map(|n| cache.rig.key(0, n));
+    cache.ask(format!("get {a} {b} {a2} {a3} {a4}\r\n"));
+    // `a3` is a miss, `b` is of another server, and `a` comes behind keys that were asked for later.
+    let late = [value(&a4, "4"), value(&b, "a lie"), value(&a2, "2"), value(&a, "1")];
+    cache.answer(0, late.concat() + "END\r\n");
+    cache.answer(1, found(&b, "true"));
+    let merged = [value(&b, "true"), value(&a4, "4"), value(&a2, "2"), value(&a, "1")];
+    assert_eq!(cache.got(), merged.concat() + "END\r\n");
+    cache.assert_in_step();
+}
+
+#[test]
 fn the_error_of_a_part_is_the_error_of_the_whole_in_the_words_of_the_server() {
     for error in ["SERVER_ERROR out of memory writing get response\r\n", "ERROR\r\n"] {
         for order in ORDERS {
