@@ -179,20 +179,6 @@ fn a_spike_of_joined_gets_of_long_keys_leaves_little_behind() {
 }
 
 #[test]
-fn gets_that_are_never_all_answered_do_not_add_up() {
-    let get = misses("get", 1).by(1);
-    let mut rig = Rig::new(&get);
-    rig.ask(&get);
-    let left = allocation_counter::measure(|| {
-        for _ in 0..5_000 {
-            rig.ask(&get);
-            rig.answer(&get);
-        }
-    });
-    assert!(left.bytes_current < 64 << 10, "{} bytes", left.bytes_current);
-}
-
-#[test]
 fn commands_the_proxy_answers_itself_allocate_nothing() {
     let request = [
         request(&[b"PING"]),

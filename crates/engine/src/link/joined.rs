@@ -33,9 +33,9 @@ const REPLY_BYTES_MAX: u32 = 1 << 20;
 const SMOOTHING: u32 = 3;
 /// What joining spares: the command and the end of its line, less the blank before the key.
 const SPARED_BYTES: u64 = 5;
-/// Bytes of keys from which on those that were answered are squeezed out, and kept room.
-const KEYS_KEPT_MAX: usize = 256 << 10;
+/// Bytes of keys from which on those that were answered are squeezed out, and room for keys that is kept.
 const SQUEEZE_MIN: usize = 4 << 10;
+const KEYS_KEPT_MAX: usize = 256 << 10;
 
 /// Keys of the gets that a server owes, oldest first, and the line that the last of them is in.
 #[derive(Debug)]
@@ -227,4 +227,32 @@ fn find_values<'f, 'a>(reply: &'a [u8], found: &'f mut [Found<'a>]) -> (&'f [Fou
         rest = behind;
     }
     (&found[..count], rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_that_are_never_all_answered_do_not_add_up() {
+        let mut gets = Gets::default();
+        gets.push(&[0; 250]);
+        for n in 1..10_000_u32 {
+            gets.push(&[n as u8; 250]);
+            gets.pop(250);
+            assert_eq!(gets.popped(250), [(n - 1) as u8; 250]);
+        }
+        assert!(gets.keys.capacity() <= 4 * SQUEEZE_MIN, "{}", gets.keys.capacity());
+    }
+
+    #[test]
+    fn a_reply_of_any_length_is_soon_forgotten() {
+        let mut gets = Gets { line_keys: 1, ..Gets::default() };
+        for _ in 0..100 {
+            gets.note_reply(usize::MAX);
+            assert!(!gets.has_room());
+        }
+        (0..50).for_each(|_| gets.note_reply(100));
+        assert!(gets.has_room());
+    }
 }
