@@ -227,6 +227,28 @@ fn a_line_that_has_begun_to_leave_stays_as_it_is() {
 }
 
 #[test]
+fn a_line_that_is_refused_while_it_is_written_is_answered_and_counted_to_its_end() {
+    let refused = "SERVER_ERROR out of memory\r\n";
+    // The pipe takes the first of three gets, and not all of the second.
+    let mut rig = Rig::with(pool(1), Limits::default(), 40);
+    rig.set_door(0, Door::Open(100_000));
+    let client = rig.client();
+    let keys = ["a", "b", "c"].map(|key| key.repeat(30));
+    keys.iter().for_each(|key| rig.send(client, get(key)));
+    rig.pass_ms(100);
+    let server = rig.server(0);
+    rig.send(server, refused);
+    let (mut heard, mut got) = (String::new(), String::new());
+    for _ in 0..10 {
+        got.push_str(&rig.read(client));
+        heard.push_str(&rig.read(server));
+    }
+    assert_eq!(got, refused.repeat(3));
+    assert_eq!(heard, format!("get {}\r\n", keys.join(" ")));
+    rig.assert_at_rest();
+}
+
+#[test]
 fn a_line_has_a_bounded_number_of_keys_and_of_bytes() {
     for key_len in [1, 8, 100, 250] {
         let mut cache = Cache::new(1);
