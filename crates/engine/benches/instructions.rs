@@ -256,6 +256,7 @@ fn whole_requests() {
         ("redis get, 50 clients", 50, gets(3, 1).by(50)),
         ("redis get, pipeline of 16", 16, gets(3, 16)),
         ("redis get, pipeline of 64, 10 clients", 10 * 64, gets(3, 64).by(10)),
+        ("redis get, pipeline of 64 to one server, 10 clients", 10 * 64, gets(1, 64).by(10)),
         ("redis set of 32 bytes, 50 clients", 50, set().by(50)),
         ("redis mget of 10 keys, 50 clients", 50, mget(3, 10).by(50)),
         ("redis mget of 100 keys, 50 clients", 50, mget(3, 100).by(50)),

@@ -84,8 +84,11 @@ impl Buffers {
     }
 
     /// Appends to a taken (or never-allocated) buffer.
+    #[inline]
     pub(crate) fn append(&mut self, buffer: &mut Vec<u8>, bytes: &[u8]) {
-        self.reserve(buffer, bytes.len());
+        if buffer.capacity() - buffer.len() < bytes.len() {
+            self.reserve(buffer, bytes.len());
+        }
         buffer.extend_from_slice(bytes);
     }
 
@@ -231,15 +234,14 @@ impl Output {
     /// Fills `slices` from the front and returns how many it filled.
     pub(crate) fn slices<'o>(&'o self, slices: &mut [IoSlice<'o>]) -> usize {
         let front = self.front.get(self.sent..).filter(|front| !front.is_empty());
-        let chunks = front
-            .into_iter()
-            .chain(self.rest.iter().flat_map(|rest| rest.iter()).map(Vec::as_slice));
-        let mut filled = 0;
-        for (slice, chunk) in slices.iter_mut().zip(chunks) {
-            *slice = IoSlice::new(chunk);
-            filled += 1;
-        }
-        filled
+        let Some(rest) = &self.rest else {
+            // PERF: most outputs never have another chunk.
+            let (Some(slice), Some(front)) = (slices.first_mut(), front) else { return 0 };
+            *slice = IoSlice::new(front);
+            return 1;
+        };
+        let chunks = front.into_iter().chain(rest.iter().map(Vec::as_slice));
+        slices.iter_mut().zip(chunks).map(|(slice, chunk)| *slice = IoSlice::new(chunk)).count()
     }
 
     /// Forgets `bytes` written from the front.

@@ -141,8 +141,7 @@ impl Client {
     /// A reply of `bytes` was released: more requests may be under way, and their replies will be of about this size.
     pub(crate) fn note_reply(&mut self, bytes: usize) {
         self.allowance = self.allowance.saturating_add(2);
-        let bytes =
-            u32::try_from(bytes).unwrap_or(u32::MAX >> SMOOTHING).min(u32::MAX >> SMOOTHING);
+        let bytes = bytes.min(u32::MAX as usize >> SMOOTHING) as u32;
         self.reply_bytes_8 = self.reply_bytes_8 - (self.reply_bytes_8 >> SMOOTHING) + bytes;
     }
 
@@ -197,12 +196,13 @@ impl Engine {
         }
     }
 
-    /// Stops reading a client that has too much unanswered or unsent.
-    pub(crate) fn pause_if_full(&mut self, c: u32) {
+    /// Stops reading a client that has too much unanswered or unsent; returns whether it is read on.
+    pub(crate) fn pause_if_full(&mut self, c: u32) -> Reading {
         let client = &mut self.clients[c as usize];
         if client.reading == Reading::Open && client.exceeds(&self.limits, 1) {
             client.reading = Reading::Paused;
         }
+        client.reading
     }
 
     /// Serves nothing more of a client before all it has asked is answered.
@@ -217,9 +217,16 @@ impl Engine {
     }
 
     /// Reads a paused client again once half of its backlog is gone.
+    #[inline]
     pub(crate) fn resume_if_drained(&mut self, c: u32) {
+        if self.clients[c as usize].reading == Reading::Paused {
+            self.resume_paused_if_drained(c);
+        }
+    }
+
+    fn resume_paused_if_drained(&mut self, c: u32) {
         let client = &mut self.clients[c as usize];
-        if client.reading != Reading::Paused || (client.settling && client.pending > 0) {
+        if client.settling && client.pending > 0 {
             return;
         }
         if let Some(course) = client.partial.as_ref().and_then(|partial| partial.course()) {

@@ -141,6 +141,12 @@ impl Health {
         self.failed_event = event;
     }
 
+    /// Whether it is live, and nothing has failed since it answered last.
+    #[inline]
+    pub(crate) fn is_well(&self) -> bool {
+        self.standing == Standing::Live && self.failures == 0
+    }
+
     /// A reply was delivered: what fails next is another outage.
     pub(crate) fn note_reply(&mut self) -> Relief {
         match self.standing {

@@ -96,23 +96,32 @@ impl Engine {
     fn serve(&mut self, c: u32, bytes: &[u8], now: Now) {
         let mut args = std::mem::take(&mut self.scratch.args);
         let mut at = self.discard(c, bytes.len());
+        let fresh = self.scanner_for(c);
+        let mut reading = self.clients[c as usize].reading;
         while at < bytes.len() {
-            match self.clients[c as usize].reading {
+            match reading {
                 Reading::Open => {}
                 Reading::Paused => {
-                    let scanner = self.scanner_for(c);
-                    self.keep_partial(c, &bytes[at..], scanner, &[]);
+                    self.keep_partial(c, &bytes[at..], fresh, &[]);
                     break;
                 }
                 Reading::Closing(_) => break,
             }
             args.clear();
-            let mut scanner = self.scanner_for(c);
+            let mut scanner = match fresh.begin(&bytes[at..], &mut args) {
+                Ok(len) => {
+                    self.request(c, Message::Lent(&bytes[at..at + len]), &Kind::Resp, &args, now);
+                    at += len;
+                    reading = self.pause_if_full(c);
+                    continue;
+                }
+                Err(scanner) => scanner,
+            };
             match scanner.scan(&bytes[at..], &mut args) {
                 Scan::Complete(len, kind) => {
                     self.request(c, Message::Lent(&bytes[at..at + len]), &kind, &args, now);
                     at += len;
-                    self.pause_if_full(c);
+                    reading = self.pause_if_full(c);
                 }
                 Scan::Incomplete => {
                     self.keep_partial(c, &bytes[at..], scanner, &args);
@@ -122,6 +131,7 @@ impl Engine {
                 Scan::Odd(odd) => {
                     at += self.serve_odd(c, &bytes[at..], odd, &mut args, now);
                     at += self.discard(c, bytes.len() - at);
+                    reading = self.clients[c as usize].reading;
                 }
             }
         }
@@ -198,6 +208,7 @@ impl Engine {
     }
 
     /// Serves one request, whoever owns its bytes.
+    #[inline]
     fn request(&mut self, c: u32, request: Message<'_>, kind: &Kind, args: &[Span], now: Now) {
         self.clients[c as usize].session.greeted = true;
         self.pace.note_request();

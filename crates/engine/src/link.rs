@@ -30,13 +30,14 @@ pub(crate) use owed::{Asked, Owed};
 use private::Upload;
 use stream::Stream;
 
-use crate::actions::{Close, Event, Flow, Owner, Slot};
+use crate::actions::{Actions, Close, Event, Flow, Owner, Slot};
 use crate::buffer::Output;
 use crate::health::{Failure, Relief};
 use crate::message::Message;
 use crate::pipeline::NONE;
+use crate::pools::PoolState;
 use crate::reply::{self, fault};
-use crate::scan::{ReplyScan, ReplyScanner};
+use crate::scan::{self, ReplyScan, ReplyScanner};
 use crate::silence::Silence;
 use crate::topology::Protocol;
 use crate::{Engine, Now};
@@ -125,10 +126,7 @@ impl Engine {
         {
             return Ok(l);
         }
-        let lane = match server.links.len() {
-            1 => 0,
-            lanes => self.clients[c as usize].affinity as usize % lanes,
-        };
+        let lane = server.lane_of(self.clients[c as usize].affinity);
         match server.links[lane] {
             NONE if let Some(text) = server.health.backing_off(now.mono_us) => Err(text),
             NONE => Ok(self.open_link(pool, shard, lane as u32, now)),
@@ -195,54 +193,40 @@ impl Engine {
 
     /// Lowers the next deadline to one timeout of `pool` from now.
     pub(crate) fn expect_by_timeout(&mut self, pool: u32, now: Now) {
-        if let Some(timeout_us) = self.pools[pool as usize].timeout_us {
-            self.deadline = self.deadline.min(now.mono_us + timeout_us);
+        self.deadline = self.deadline.min(self.pools[pool as usize].due_by(now));
+    }
+
+    /// Sends request `r`, one of RESP, whole over server connection `l`.
+    #[inline]
+    pub(crate) fn send_over(&mut self, l: u32, r: u32, request: Message<'_>, now: Now) {
+        let link = &mut self.links[l as usize];
+        let bytes = request.bytes().len();
+        request.push_to(&mut link.output, &mut self.buffers);
+        link.owe((r, NONE), bytes, Asked::RESP, now);
+        let state = &self.pools[link.pool as usize];
+        link.note_queued(bytes, state, &mut self.actions);
+        self.deadline = self.deadline.min(state.due_by(now));
+        if link.stream.is_some() {
+            self.note_queued_behind_stream(l);
         }
     }
 
     /// Remembers that server connection `l` owes a reply for the bytes just appended to its output.
-    pub(crate) fn owe(
-        &mut self,
-        l: u32,
-        (request, fragment): (u32, u32),
-        bytes: usize,
-        asked: Asked,
-        now: Now,
-    ) {
+    pub(crate) fn owe(&mut self, l: u32, part: (u32, u32), bytes: usize, asked: Asked, now: Now) {
+        self.links[l as usize].owe(part, bytes, asked, now);
+        self.note_queued(l, bytes, now);
+    }
+
+    /// Counts a request appended to the output of `l`, has it written at the end of the turn and expects something of it
+    /// by the timeout.
+    pub(crate) fn note_queued(&mut self, l: u32, bytes: usize, now: Now) {
         let link = &mut self.links[l as usize];
-        link.queued_bytes += bytes as u64;
-        let owed = Owed {
-            request,
-            fragment,
-            bytes: bytes as u32,
-            at: now.mono_us,
-            end: link.queued_bytes,
-            after_silence: std::mem::take(&mut link.silent_tail),
-            joined: false,
-            key_len: 0,
-            asked,
-        };
-        link.fifo.push_back(owed);
-        let pool = link.pool;
+        let state = &self.pools[link.pool as usize];
+        link.note_queued(bytes, state, &mut self.actions);
+        self.deadline = self.deadline.min(state.due_by(now));
         if link.stream.is_some() {
             self.note_queued_behind_stream(l);
         }
-        self.note_queued(l, bytes);
-        self.expect_by_timeout(pool, now);
-    }
-
-    /// Counts a request appended to the output of `l` and has it written at the end of the turn.
-    pub(crate) fn note_queued(&mut self, l: u32, bytes: usize) {
-        let link = &mut self.links[l as usize];
-        if !link.dirty && matches!(link.phase, Phase::Ready) {
-            link.dirty = true;
-            self.actions.flush.push(link.slot);
-        }
-        let server = &self.pools[link.pool as usize].servers[link.server as usize].counts;
-        server.requests.add(1);
-        server.request_bytes.add(bytes as u64);
-        server.in_queue.add(1);
-        server.in_queue_bytes.add(bytes as u64);
     }
 
     /// The output that requests for link `l` are appended to, and the buffers to do it with.
@@ -313,32 +297,45 @@ impl Engine {
             is_settled = false;
         }
         let protocol = self.links[l as usize].protocol;
-        let mut scanner = ReplyScanner::new(protocol);
         while used < bytes.len() {
-            match scanner.scan(&bytes[used..]) {
-                ReplyScan::Complete(len) => {
-                    if !self.reply(l, Message::Lent(&bytes[used..used + len]), now) {
-                        return Flow::Continue;
+            let rest = &bytes[used..];
+            // PERF: nearly every reply is short; no scanner is made for it.
+            let len = match scan::short_reply(protocol, rest) {
+                Some(len) => len,
+                None => match self.next_reply(l, rest, now) {
+                    ReplyScan::Complete(len) => len,
+                    ReplyScan::Incomplete => {
+                        is_settled = false;
+                        break;
                     }
-                    used += len;
-                    scanner = ReplyScanner::new(protocol);
-                }
-                ReplyScan::Incomplete => {
-                    let link = &mut self.links[l as usize];
-                    let whole = scanner.bytes_wanted();
-                    self.buffers.append_beginning(&mut link.input, &bytes[used..], whole);
-                    link.scanner = scanner;
-                    self.stream_if_large(l, now);
-                    is_settled = false;
-                    break;
-                }
-                ReplyScan::Malformed => {
-                    self.break_link(l, Break::Fault(fault::INVALID_ARGUMENT), now);
-                    return Flow::Continue;
-                }
+                    ReplyScan::Malformed => return Flow::Continue,
+                },
+            };
+            if !self.reply(l, Message::Lent(&rest[..len]), now) {
+                return Flow::Continue;
             }
+            used += len;
         }
         if is_settled { Flow::Continue } else { self.settle_stream(l, now) }
+    }
+
+    /// Looks for the end of the reply at the front of `bytes`. One that is not whole is kept, and what is no reply breaks
+    /// the link.
+    fn next_reply(&mut self, l: u32, bytes: &[u8], now: Now) -> ReplyScan {
+        let link = &mut self.links[l as usize];
+        let mut scanner = ReplyScanner::new(link.protocol);
+        let scan = scanner.scan(bytes);
+        match scan {
+            ReplyScan::Complete(_) => {}
+            ReplyScan::Incomplete => {
+                let whole = scanner.bytes_wanted();
+                self.buffers.append_beginning(&mut link.input, bytes, whole);
+                link.scanner = scanner;
+                self.stream_if_large(l, now);
+            }
+            ReplyScan::Malformed => self.break_link(l, Break::Fault(fault::INVALID_ARGUMENT), now),
+        }
+        scan
     }
 
     /// Feeds an unfinished reply until it is whole. Returns how many of `bytes` belong to it, `None` when the link broke.
@@ -385,6 +382,22 @@ impl Engine {
         if link.is_private() {
             return self.private_reply(l, reply, now);
         }
+        if link.protocol == Protocol::Memcached {
+            return self.memcached_reply(l, reply, now);
+        }
+        match link.take_begun() {
+            Some((owed, was_written)) => self.settle_reply(l, owed, was_written, reply, now),
+            None => {
+                reply.discard(&mut self.buffers);
+                return self.stray_reply(l, Taken::Stray, now);
+            }
+        }
+        true
+    }
+
+    /// One whole reply of memcached, which may answer several requests or be none to any of them.
+    fn memcached_reply(&mut self, l: u32, reply: Message<'_>, now: Now) -> bool {
+        let link = &mut self.links[l as usize];
         match link.take_owed(reply.bytes()) {
             Taken::Owed(owed, was_written) if link.shares_reply(&owed) => {
                 self.share_reply(l, owed, was_written, reply, now);
@@ -399,12 +412,24 @@ impl Engine {
         true
     }
 
-    /// The reply to `owed`, which has left the FIFO of `l`.
+    /// As [`Engine::settle_reply`], where replies are few.
     fn take_reply(&mut self, l: u32, owed: Owed, was_written: bool, reply: Message<'_>, now: Now) {
+        self.settle_reply(l, owed, was_written, reply, now);
+    }
+
+    /// The reply to `owed`, which has left the FIFO of `l`.
+    #[inline(always)]
+    fn settle_reply(
+        &mut self,
+        l: u32,
+        owed: Owed,
+        was_written: bool,
+        reply: Message<'_>,
+        now: Now,
+    ) {
         let link = &mut self.links[l as usize];
-        let (pool, server) = (link.pool, link.server);
-        let counts = &self.pools[pool as usize].servers[server as usize].counts;
-        owed.note_answered(was_written, counts);
+        let server = &self.pools[link.pool as usize].servers[link.server as usize];
+        owed.note_answered(was_written, &server.counts);
         if owed.request == NONE {
             if link.fifo.is_empty() {
                 // It has caught up: nothing that it was late with says anything of what it will be asked next.
@@ -419,11 +444,12 @@ impl Engine {
         self.pace.note_round_trip(owed.at, now);
         let delivered = self.requests[owed.request as usize].client != NONE;
         if delivered {
-            counts.responses.add(1);
-            counts.response_bytes.add(reply.bytes().len() as u64);
+            server.counts.responses.add(1);
+            server.counts.response_bytes.add(reply.bytes().len() as u64);
         }
-        let health = &self.pools[pool as usize].servers[server as usize].health;
-        if delivered || health.is_on_trial() {
+        let is_news = !server.health.is_well() || walk::is_error(reply.bytes());
+        if is_news && (delivered || server.health.is_on_trial()) {
+            let (pool, server) = (link.pool, link.server);
             self.judge(pool, server, reply.bytes(), now);
         }
         match owed.fragment {
@@ -445,9 +471,8 @@ impl Engine {
         false
     }
 
-    /// What a delivered reply says of the server's health.
-    // PERF: inside of the way of every reply; large ones are few.
-    #[inline(always)]
+    /// What a delivered reply says of the server's health: nothing new when it is well and the reply is no error.
+    #[cold]
     fn judge(&mut self, pool: u32, server: u32, reply: &[u8], now: Now) {
         let is_redis = self.pools[pool as usize].pool.protocol == Protocol::Redis;
         if is_redis && walk::is_loading(reply) {
@@ -570,6 +595,37 @@ impl Engine {
 }
 
 impl Link {
+    /// A reply is owed for the bytes just appended to its output.
+    #[inline(always)]
+    fn owe(&mut self, (request, fragment): (u32, u32), bytes: usize, asked: Asked, now: Now) {
+        self.queued_bytes += bytes as u64;
+        self.fifo.push_back(Owed {
+            request,
+            fragment,
+            bytes: bytes as u32,
+            at: now.mono_us,
+            end: self.queued_bytes,
+            after_silence: std::mem::take(&mut self.silent_tail),
+            joined: false,
+            key_len: 0,
+            asked,
+        });
+    }
+
+    /// Counts a request appended to its output and has it written at the end of the turn.
+    #[inline(always)]
+    fn note_queued(&mut self, bytes: usize, pool: &PoolState, actions: &mut Actions) {
+        if !self.dirty && matches!(self.phase, Phase::Ready) {
+            self.dirty = true;
+            actions.flush.push(self.slot);
+        }
+        let counts = &pool.servers[self.server as usize].counts;
+        counts.requests.add(1);
+        counts.request_bytes.add(bytes as u64);
+        counts.in_queue.add(1);
+        counts.in_queue_bytes.add(bytes as u64);
+    }
+
     /// Whether it is there to see whether the server is back; requests do not use it.
     pub(crate) fn is_probe(&self) -> bool {
         self.lane == NONE

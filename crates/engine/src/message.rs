@@ -36,6 +36,7 @@ impl<'m> Message<'m> {
     }
 
     /// Appends the message to `output`.
+    #[inline(always)]
     pub(crate) fn push_to(self, output: &mut Output, buffers: &mut Buffers) {
         match self {
             Message::Lent(bytes) => output.push(bytes, buffers),

@@ -12,6 +12,7 @@ use trial::{Totals, Trial};
 use std::collections::VecDeque;
 use std::num::NonZero;
 
+use crate::client::Client;
 use crate::{Engine, Now};
 
 /// Clients that must have been active within [`BUCKET_US`] for the window to open. Fewer, and the wait would only add
@@ -154,6 +155,14 @@ impl Pace {
     }
 }
 
+impl Client {
+    /// Whether its replies are held, and may be for longer.
+    #[inline]
+    pub(crate) fn is_held(&self) -> bool {
+        self.held_since.is_some() && self.awaits_more() && self.output.len() < HOLD_BYTES_MAX
+    }
+}
+
 impl Engine {
     /// How long the reactor should wait after the first readiness of a turn, µs; 0 for not at all.
     pub fn window_us(&mut self, now: Now) -> u64 {
@@ -166,15 +175,16 @@ impl Engine {
     /// Holds the replies of a client that waits for more of them. False when they have to go now.
     pub(crate) fn hold(&mut self, c: u32) -> bool {
         let client = &mut self.clients[c as usize];
+        if client.is_held() {
+            return true;
+        }
         if !client.awaits_more() || client.output.len() >= HOLD_BYTES_MAX {
             client.held_since = None;
             return false;
         }
-        if client.held_since.is_none() {
-            let since = self.pace.now_us;
-            client.held_since = Some(stamp(since));
-            self.pace.held.push_back((c, since));
-        }
+        let since = self.pace.now_us;
+        client.held_since = Some(stamp(since));
+        self.pace.held.push_back((c, since));
         true
     }
 

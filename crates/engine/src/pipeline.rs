@@ -66,6 +66,11 @@ impl Kept {
     /// Records kept for the next client that needs one.
     const SPARE_MAX: usize = 256;
 
+    /// Whether most of its stash has been released.
+    fn is_sparse(&self) -> bool {
+        self.stash.len() >= COMPACT_MIN && self.stash_live * 2 <= self.stash.len()
+    }
+
     /// Bytes of replies.
     pub(crate) fn len(&self) -> usize {
         self.stash_live + self.owned_bytes
@@ -78,24 +83,8 @@ pub(crate) type Requests = Slab<Request>;
 impl Engine {
     /// Appends a request to the pipeline of `c` whose reply will come from one server.
     pub(crate) fn await_reply(&mut self, c: u32) -> u32 {
-        self.append_request(c, Reply::Awaited)
-    }
-
-    /// Appends a request whose reply will be merged from the fragments of `split`.
-    pub(crate) fn await_split(&mut self, c: u32, split: u32) -> u32 {
-        self.append_request(c, Reply::Split(split))
-    }
-
-    /// The split that request `r` was made into.
-    pub(crate) fn split_of(&self, r: u32) -> u32 {
-        match self.requests[r as usize].reply {
-            Reply::Split(split) => split,
-            _ => unreachable!("only the fragments of a split are owed with a fragment's index"),
-        }
-    }
-
-    fn append_request(&mut self, c: u32, reply: Reply) -> u32 {
-        let r = self.requests.insert(Request { client: c, next: NONE, reply, quiet: None }) as u32;
+        let request = Request { client: c, next: NONE, reply: Reply::Awaited, quiet: None };
+        let r = self.requests.insert(request) as u32;
         let client = &mut self.clients[c as usize];
         if client.tail == NONE {
             client.head = r;
@@ -107,6 +96,21 @@ impl Engine {
         r
     }
 
+    /// Appends a request whose reply will be merged from the fragments of `split`.
+    pub(crate) fn await_split(&mut self, c: u32, split: u32) -> u32 {
+        let r = self.await_reply(c);
+        self.requests[r as usize].reply = Reply::Split(split);
+        r
+    }
+
+    /// The split that request `r` was made into.
+    pub(crate) fn split_of(&self, r: u32) -> u32 {
+        match self.requests[r as usize].reply {
+            Reply::Split(split) => split,
+            _ => unreachable!("only the fragments of a split are owed with a fragment's index"),
+        }
+    }
+
     /// A reply made by the proxy for the request just read from `c`.
     pub(crate) fn answer(&mut self, c: u32, reply: &[u8]) {
         if self.clients[c as usize].head == NONE {
@@ -114,34 +118,49 @@ impl Engine {
             self.flush_client(c);
             return;
         }
-        let r = self.append_request(c, Reply::Awaited);
+        let r = self.await_reply(c);
         self.keep(c, r, Message::Lent(reply));
     }
 
     /// The reply to request `r` has arrived whole.
     pub(crate) fn deliver(&mut self, r: u32, reply: Message<'_>) {
-        let c = self.requests[r as usize].client;
+        let request = &self.requests[r as usize];
+        let c = request.client;
         if c == NONE {
             self.requests.remove(r as usize);
             reply.discard(&mut self.buffers);
             return;
         }
-        let reply = match self.requests[r as usize].quiet {
+        // PERF: nearly every reply goes out as it is, which is known at once.
+        let is_plain = request.quiet.is_none() && reply.bytes().len() < SHED_MIN;
+        let reply = if is_plain { reply } else { self.censored(c, r, reply) };
+        let client = &mut self.clients[c as usize];
+        if client.head != r {
+            return self.keep(c, r, reply);
+        }
+        let bytes = reply.bytes().len();
+        reply.push_to(&mut client.output, &mut self.buffers);
+        let next = self.requests.remove(r as usize).next;
+        client.pop_head(next, bytes);
+        // PERF: in the middle of a pipeline nothing follows from that.
+        let is_next_awaited = |next: &Request| matches!(next.reply, Reply::Awaited);
+        if client.is_held() && self.requests.get(next as usize).is_some_and(is_next_awaited) {
+            return;
+        }
+        self.release(c);
+    }
+
+    /// The reply to request `r` of `c` as its client gets it: nothing where it asked to be spared it, an error where there is
+    /// no room for it.
+    #[cold]
+    fn censored<'m>(&mut self, c: u32, r: u32, reply: Message<'m>) -> Message<'m> {
+        match self.requests[r as usize].quiet {
             Some(command) if command.is_suppressed(reply.bytes()) => {
                 reply.discard(&mut self.buffers);
                 Message::Lent(&[])
             }
             _ => self.shed_if_over(c, reply),
-        };
-        if self.clients[c as usize].head != r {
-            self.keep(c, r, reply);
-            return;
         }
-        let client = &mut self.clients[c as usize];
-        let bytes = reply.bytes().len();
-        reply.push_to(&mut client.output, &mut self.buffers);
-        client.pop_head(self.requests.remove(r as usize).next, bytes);
-        self.release(c);
     }
 
     /// The reply to request `r`, whose turn it is, goes to the client's output as it arrives over server connection `l`.
@@ -266,6 +285,7 @@ impl Engine {
     }
 
     /// Keeps a reply whose turn has not come.
+    #[inline]
     fn keep(&mut self, c: u32, r: u32, reply: Message<'_>) {
         let len = reply.bytes().len();
         if len == 0 {
@@ -273,7 +293,9 @@ impl Engine {
             self.requests[r as usize].reply = Reply::Spared;
             return;
         }
-        self.compact_stash(c);
+        if self.clients[c as usize].kept.as_ref().is_some_and(|kept| kept.is_sparse()) {
+            self.compact_stash(c);
+        }
         let spare = &mut self.spare_kept;
         let kept = &mut self.clients[c as usize].kept;
         let kept = kept.get_or_insert_with(|| spare.pop().unwrap_or_default());
@@ -290,12 +312,10 @@ impl Engine {
     }
 
     /// Squeezes released replies out of a stash that never drains because its client never stops pipelining.
+    #[cold]
     fn compact_stash(&mut self, c: u32) {
         let client = &mut self.clients[c as usize];
         let Some(kept) = &mut client.kept else { return };
-        if kept.stash.len() < COMPACT_MIN || kept.stash_live * 2 > kept.stash.len() {
-            return;
-        }
         let mut squeezed = self.buffers.take(kept.stash_live);
         let mut r = client.head;
         while r != NONE {

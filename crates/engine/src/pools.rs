@@ -98,6 +98,18 @@ impl PoolState {
         self.servers.iter().any(|server| server.health.is_ejected())
     }
 
+    /// When what is asked now has to be answered, µs; `u64::MAX` without a timeout.
+    #[inline]
+    pub(crate) fn due_by(&self, now: Now) -> u64 {
+        self.timeout_us.map_or(u64::MAX, |timeout_us| now.mono_us + timeout_us)
+    }
+
+    /// Whether requests may be sent without a look at the table of live servers.
+    #[inline]
+    pub(crate) fn is_settled(&self, now: Now) -> bool {
+        !self.is_dead && self.next_rebuild.is_none_or(|at| now.mono_us <= at)
+    }
+
     /// Whether a key decides which server a request goes to.
     pub(crate) fn is_hashed(&self) -> bool {
         self.servers.len() > 1 && self.pool.distribution != sharding::Distribution::Random
@@ -105,6 +117,23 @@ impl PoolState {
 }
 
 impl ServerState {
+    /// The connection of the clients with this affinity, if there is one and the server is live and has no other that
+    /// they might have to use.
+    #[inline]
+    pub(crate) fn usual_link(&self, affinity: u32) -> Option<u32> {
+        let l = self.links[self.lane_of(affinity)];
+        (l != NONE && self.detached.is_empty() && !self.health.is_ejected()).then_some(l)
+    }
+
+    /// The lane of the clients with this affinity.
+    #[inline]
+    pub(crate) fn lane_of(&self, affinity: u32) -> usize {
+        match self.links.len() {
+            1 => 0,
+            lanes => affinity as usize % lanes,
+        }
+    }
+
     /// Brings the gauge of its standing up to date, and counts its return.
     pub(crate) fn count_standing(&self) {
         let ejected = u64::from(self.health.is_ejected());

@@ -7,7 +7,7 @@ use proto::{Span, resp::Malformed};
 use crate::topology::{Pool, Protocol};
 
 /// Finds where the requests of a client end.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum RequestScanner {
     Resp(resp::RequestScanner),
     Memcached(memcached::RequestScanner),
@@ -58,6 +58,22 @@ impl RequestScanner {
             Protocol::Memcached => {
                 RequestScanner::Memcached(memcached::RequestScanner::new(pool.item_bytes_max))
             }
+        }
+    }
+
+    /// The length of the request at the front of `bytes`, if it is one of RESP and a short one; else what scans on from
+    /// there. `self` is at the first byte of a request, and stays there.
+    #[inline]
+    pub(crate) fn begin(
+        &self,
+        bytes: &[u8],
+        args: &mut Vec<Span>,
+    ) -> Result<usize, RequestScanner> {
+        match self {
+            RequestScanner::Resp(_) => {
+                resp::RequestScanner::begin(bytes, args).map_err(RequestScanner::Resp)
+            }
+            RequestScanner::Memcached(_) => Err(self.clone()),
         }
     }
 
@@ -124,6 +140,15 @@ pub(crate) enum ReplyScan {
     /// A reply of so many bytes.
     Complete(usize),
     Malformed,
+}
+
+/// Length of the reply at the front of `bytes`, if it is of a kind that is told at one look.
+#[inline]
+pub(crate) fn short_reply(protocol: Protocol, bytes: &[u8]) -> Option<usize> {
+    match protocol {
+        Protocol::Redis => resp::short_reply(bytes),
+        Protocol::Memcached => None,
+    }
 }
 
 impl ReplyScanner {

@@ -43,12 +43,7 @@ impl Engine {
         let end = link.queued_bytes;
         let at = now.mono_us;
         link.silent.push_back(Silence { client: c, affinity, bytes: bytes as u32, at, end });
-        let pool = link.pool;
-        if link.has_stream() {
-            self.note_queued_behind_stream(l);
-        }
-        self.note_queued(l, bytes);
-        self.expect_by_timeout(pool, now);
+        self.note_queued(l, bytes, now);
     }
 
     /// Part of the output of `l` was written: forgets the requests without reply that are now with the server.

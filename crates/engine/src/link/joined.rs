@@ -157,11 +157,9 @@ impl Engine {
         reply: Message<'_>,
         now: Now,
     ) {
-        let bytes = reply.bytes();
-        let error = (!walk::is_values(bytes)).then_some(bytes);
         let mut found = [Found { key: b"", bytes: b"" }; KEYS_MAX as usize];
-        let found = find_values(bytes, &mut found);
-        let mut part = std::mem::take(&mut self.scratch.reply);
+        let (found, behind) = find_values(reply.bytes(), &mut found);
+        let mut scratch = std::mem::take(&mut self.scratch.reply);
         let mut next = 0;
         loop {
             let key = self.links[l as usize].gets.popped(owed.key_len);
@@ -169,11 +167,17 @@ impl Engine {
             // In the order of the keys, as servers answer; else wherever it is.
             let in_turn = found.get(next).filter(is_it);
             next += usize::from(in_turn.is_some());
-            let value = in_turn.or_else(|| found.iter().find(is_it)).map_or(&[][..], |it| it.bytes);
-            part.clear();
-            part.extend_from_slice(value);
-            part.extend_from_slice(reply::END);
-            self.take_reply(l, owed, was_written, Message::Lent(error.unwrap_or(&part)), now);
+            let part = match in_turn.or_else(|| found.iter().find(is_it)) {
+                Some(value) => {
+                    scratch.clear();
+                    scratch.extend_from_slice(value.bytes);
+                    scratch.extend_from_slice(reply::END);
+                    &scratch[..]
+                }
+                // END, or that the server has failed.
+                None => behind,
+            };
+            self.take_reply(l, owed, was_written, Message::Lent(part), now);
             let link = &mut self.links[l as usize];
             if !link.shares_reply(&owed) {
                 break;
@@ -181,7 +185,7 @@ impl Engine {
             let Some(front) = link.take_front() else { break };
             (owed, was_written) = front;
         }
-        self.scratch.reply = part;
+        self.scratch.reply = scratch;
         reply.discard(&mut self.buffers);
     }
 }
@@ -207,16 +211,17 @@ impl Link {
     }
 }
 
-/// The values of `reply`, written into `found`.
-fn find_values<'f, 'a>(reply: &'a [u8], found: &'f mut [Found<'a>]) -> &'f [Found<'a>] {
+/// The values of `reply`, written into `found` as far as there is room, and what is behind them all.
+fn find_values<'f, 'a>(reply: &'a [u8], found: &'f mut [Found<'a>]) -> (&'f [Found<'a>], &'a [u8]) {
     let mut rest = reply;
     let mut count = 0;
-    for place in &mut *found {
-        let Some(value) = walk::value(rest) else { break };
+    while let Some(value) = walk::value(rest) {
         let (bytes, behind) = rest.split_at(value.len);
-        *place = Found { key: value.key, bytes };
+        if let Some(place) = found.get_mut(count) {
+            *place = Found { key: value.key, bytes };
+            count += 1;
+        }
         rest = behind;
-        count += 1;
     }
-    &found[..count]
+    (&found[..count], rest)
 }

@@ -30,16 +30,19 @@ pub(crate) struct Owed {
     pub(super) asked: Asked,
 }
 
+/// There are as many as requests under way.
+const _: () = assert!(size_of::<Owed>() == 32);
+
 /// The command of a memcached request, by the number of its row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Asked(u16);
+pub(crate) struct Asked(u8);
 
 impl Asked {
     /// No memcached command.
-    pub(crate) const RESP: Asked = Asked(u16::MAX);
+    pub(crate) const RESP: Asked = Asked(u8::MAX);
 
     pub(crate) fn memcached(command: &memcached::Command) -> Asked {
-        Asked(command.id)
+        Asked(command.id as u8)
     }
 
     /// Whether it is `version`.
@@ -120,15 +123,48 @@ impl Link {
         self.written = self.written.saturating_sub(1);
         self.late = self.late.saturating_sub(1);
         self.gets.pop(owed.key_len);
-        if self.fifo.is_empty() && self.fifo.capacity() > super::FIFO_KEPT_MAX {
+        if self.fifo.capacity() > super::FIFO_KEPT_MAX {
+            self.trim_fifo();
+        }
+        Some((owed, was_written))
+    }
+
+    /// The oldest request, if its reply may come, on a connection where every request wants one.
+    #[inline]
+    pub(super) fn take_begun(&mut self) -> Option<(Owed, bool)> {
+        let is_begun = |owed: &Owed| owed.begin() < self.written_bytes;
+        if self.written == 0 && !self.fifo.front().is_some_and(is_begun) {
+            return None;
+        }
+        self.take_front()
+    }
+
+    /// Gives back what a spike left behind, once everything is answered.
+    #[cold]
+    fn trim_fifo(&mut self) {
+        if self.fifo.is_empty() {
             self.fifo = VecDeque::new();
             self.gets.trim();
         }
-        Some((owed, was_written))
     }
 
     /// Whether requests without a reply come next, nothing else being under way.
     fn is_silence_next(&self) -> bool {
         self.fifo.front().map_or(self.silent_tail, |owed| owed.after_silence)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Asked;
+
+    #[test]
+    fn every_memcached_command_is_told_from_the_others_and_from_none() {
+        let numbers = proto::memcached::command::all().iter().map(Asked::memcached);
+        let mut numbers: Vec<_> = numbers.chain([Asked::RESP]).map(|asked| asked.0).collect();
+        let count = numbers.len();
+        numbers.sort_unstable();
+        numbers.dedup();
+        assert_eq!(numbers.len(), count);
     }
 }

@@ -115,6 +115,9 @@ impl Engine {
         let counts = &self.pools[link.pool as usize].servers[link.server as usize].counts;
         owed.note_answered(was_written, counts);
         if request != NONE {
+            if owed.key_len > 0 {
+                link.gets.note_reply(link.scanner.bytes_wanted());
+            }
             link.late_since = None;
             self.pace.note_round_trip(owed.at, now);
         }

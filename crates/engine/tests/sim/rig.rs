@@ -167,6 +167,8 @@ impl Rig {
         for server in &self.worker.counts.pools[0].servers {
             assert_eq!(server.in_queue.value(), 0);
             assert_eq!(server.out_queue.value(), 0);
+            assert_eq!(server.in_queue_bytes.value(), 0);
+            assert_eq!(server.out_queue_bytes.value(), 0);
         }
     }
 }

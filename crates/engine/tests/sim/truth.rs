@@ -207,13 +207,25 @@ impl Truth {
         match outcome {
             Ok(kinds) => kinds.into_iter().for_each(|(kind, reply)| {
                 self.note_event(&kind);
-                self.strays.remove(&reply);
+                if !self.may_share_reply(&expected.form) {
+                    self.strays.remove(&reply);
+                }
             }),
             Err(reason) => self.accuse(|| {
                 let form = expected.form.shown();
                 format!("{:?} ({form}) got {}: {reason}", expected.token, shown(reply))
             }),
         }
+    }
+
+    /// Whether what one server said once, and not as a value, may be the reply to others, too.
+    fn may_share_reply(&self, form: &Form) -> bool {
+        let is_joined = match form {
+            Form::Memcached(ask) => ask.is_plain_get(),
+            Form::Batch(asks) => asks.iter().any(|ask| ask.is_plain_get()),
+            _ => false,
+        };
+        is_joined && self.scenario.pool.joins_gets
     }
 
     /// The kind of a right reply, or what is wrong.
@@ -248,7 +260,11 @@ impl Truth {
         };
         let has_failed = self.servers_of(keys).any(|server| !self.harm[server].is_empty());
         let is_explained = has_failed && !begun.is_empty() || self.may_shed();
-        let begins = |reply: &[u8]| reply.len() > begun.len() && reply.starts_with(begun);
+        let last = match form {
+            Form::Batch(_) => memcached::wire_format::behind_replies(begun),
+            _ => begun,
+        };
+        let begins = |reply: &[u8]| reply.len() > last.len() && reply.starts_with(last);
         let is_garbage = self.scenario.faults.garbage > 0
             && RESP_GARBAGE.iter().chain(&MEMCACHED_GARBAGE).any(|reply| begins(reply));
         let is_begun = match form {
@@ -256,11 +272,8 @@ impl Truth {
                 let truth = resp::keyspace::answer(&resp::keyspace::arguments(name, keys));
                 truth.is_some_and(|truth| begins(&truth))
             }
-            Form::Memcached(ask) => self.begins_answer(ask, begun),
-            Form::Batch(asks) => {
-                let rest = memcached::wire_format::behind_replies(begun);
-                asks.iter().any(|ask| self.begins_answer(ask, rest))
-            }
+            Form::Memcached(ask) => self.begins_answer(ask, last),
+            Form::Batch(asks) => asks.iter().any(|ask| self.begins_answer(ask, last)),
             Form::Exact(_) | Form::Prefix(_) | Form::Blunder(_) => false,
         };
         self.scenario.streams() && is_explained && (is_begun || is_garbage)

@@ -19,5 +19,5 @@ pub mod request;
 pub mod walk;
 
 pub use malformed::{Malformed, Reason};
-pub use reply::{Protocol, ReplyScan, ReplyScanner};
+pub use reply::{Protocol, ReplyScan, ReplyScanner, short_reply};
 pub use request::{RequestScanner, Scan};

@@ -26,6 +26,16 @@ pub enum Protocol {
     Resp3,
 }
 
+/// Length of the reply at the front of `bytes` if it is whole and one of the simplest: a value of up to 999 bytes, a null,
+/// or OK. `None` for every other, which [`ReplyScanner`] finds the end of.
+#[inline]
+pub fn short_reply(bytes: &[u8]) -> Option<usize> {
+    match bytes {
+        [b'+', b'O', b'K', b'\r', b'\n', ..] => Some(5),
+        _ => short_bulk(bytes).map(|len| len as usize),
+    }
+}
+
 /// Scans one reply of any nesting, by counting the elements still owed. [`Default`] is the state
 /// at the first byte of a RESP2 reply.
 ///
@@ -386,7 +396,7 @@ fn offset32(offset: usize) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use super::{LINE_BYTES_MAX, Protocol, ReplyScan, ReplyScanner, Stage};
+    use super::{LINE_BYTES_MAX, Protocol, ReplyScan, ReplyScanner, Stage, short_reply};
     use crate::resp::{Malformed, Reason};
 
     fn scan(bytes: &[u8]) -> ReplyScan {
@@ -404,6 +414,29 @@ mod tests {
         assert_eq!(scan(b"$1x"), malformed(2, Reason::InvalidReplyNumber));
         assert_eq!(scan(b"$1\r\nab"), malformed(5, Reason::UnterminatedReplyBulk));
         assert_eq!(scan(b"+OK\rx"), malformed(4, Reason::InvalidReplyLine));
+    }
+
+    #[test]
+    fn a_reply_told_at_one_look_is_the_one_that_the_scanner_finds() {
+        let values = [0, 1, 9, 10, 99, 100, 999, 1000].map(|len| {
+            [format!("${len}\r\n").into_bytes(), vec![b'x'; len], b"\r\n".to_vec()].concat()
+        });
+        let others = [&b"+OK\r\n"[..], b"$-1\r\n", b"+OKAY\r\n", b"-E\r\n", b":1\r\n", b"*0\r\n"];
+        for reply in values.iter().map(Vec::as_slice).chain(others) {
+            let is_simple = !reply.starts_with(b"$1000")
+                && matches!(reply[0], b'$' | b'+')
+                && reply != b"+OKAY\r\n";
+            assert_eq!(short_reply(reply).is_some(), is_simple, "{reply:?}");
+            let bytes = [reply, b"+OK\r\n"].concat();
+            for len in 0..=bytes.len() {
+                let found = short_reply(&bytes[..len]);
+                let scan = scan(&bytes[..len]);
+                assert!(
+                    found.is_none_or(|len| scan == ReplyScan::Complete(len)),
+                    "{reply:?} {len}"
+                );
+            }
+        }
     }
 
     #[test]

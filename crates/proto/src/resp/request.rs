@@ -65,6 +65,22 @@ enum Halt {
 }
 
 impl RequestScanner {
+    /// Scans the request at the front of `bytes`. Returns its length if it is a whole array of fewer than ten arguments
+    /// of fewer than a hundred bytes, `args` being those then; else the scanner to go on with, over the same
+    /// bytes or more of them, and over `args`, which begin empty.
+    ///
+    /// PERF: nearly every request is such an array. It needs no state, and none is made.
+    #[inline]
+    pub fn begin(bytes: &[u8], args: &mut Vec<Span>) -> Result<usize, Self> {
+        let [b'*', count @ b'1'..=b'9', b'\r', b'\n', ..] = bytes else {
+            return Err(Self::default());
+        };
+        match short_arguments(bytes, 4, u32::from(count.wrapping_sub(b'0')), args) {
+            (at, 0) => Ok(at as usize),
+            (at, missing) => Err(Self { at, missing, stage: Stage::Mark, ..Self::default() }),
+        }
+    }
+
     /// Scans on. `bytes` begins at the request's first byte and is never shorter than in the call
     /// before; `args` holds what that call left there and receives one span per argument found.
     ///
@@ -72,6 +88,17 @@ impl RequestScanner {
     /// `args`.
     #[inline]
     pub fn scan(&mut self, bytes: &[u8], args: &mut Vec<Span>) -> Scan {
+        if self.stage == Stage::First {
+            match Self::begin(bytes, args) {
+                Ok(len) => return Scan::Complete(len),
+                Err(rest) => *self = rest,
+            }
+        }
+        self.scan_on(bytes, args)
+    }
+
+    #[inline(never)]
+    fn scan_on(&mut self, bytes: &[u8], args: &mut Vec<Span>) -> Scan {
         match self.stage {
             Stage::First => match bytes.first() {
                 None => return Scan::Incomplete,
@@ -146,16 +173,12 @@ impl RequestScanner {
         if self.stage == Stage::Count {
             self.count(bytes)?;
         }
-        while self.missing > 0 {
-            // PERF: nearly every argument is short and lies whole in what was read.
-            if self.stage == Stage::Mark
-                && let Some(argument) = bytes.get(self.at as usize..).and_then(short_argument)
-                && let Some(span) = argument.span(self.at)
-            {
-                args.push(span);
-                self.at = span.end.saturating_add(2);
-                self.missing = self.missing.saturating_sub(1);
-                continue;
+        loop {
+            if self.stage == Stage::Mark {
+                self.short_arguments(bytes, args);
+            }
+            if self.missing == 0 {
+                return Ok(self.at as usize);
             }
             if self.stage != Stage::Payload {
                 self.length(bytes)?;
@@ -164,16 +187,18 @@ impl RequestScanner {
             self.stage = Stage::Mark;
             self.missing = self.missing.saturating_sub(1);
         }
-        Ok(self.at as usize)
+    }
+
+    /// Takes the next arguments up to the first that is not short or not whole.
+    fn short_arguments(&mut self, bytes: &[u8], args: &mut Vec<Span>) {
+        (self.at, self.missing) = short_arguments(bytes, self.at, self.missing, args);
     }
 
     /// The number of arguments, behind `*`.
     fn count(&mut self, bytes: &[u8]) -> Result<(), Halt> {
-        // PERF: nearly every request has fewer than ten arguments.
-        if let [b'*', digit @ b'1'..=b'9', b'\r', b'\n', ..] = bytes {
-            self.missing = u32::from(digit.wrapping_sub(b'0'));
-            self.at = 4;
-            self.stage = Stage::Mark;
+        // PERF: nearly every array that has not been taken at once is one of a command of many keys.
+        if let Some((at, count @ 1..)) = short_header::<b'*'>(bytes) {
+            (self.at, self.missing, self.stage) = (at, count, Stage::Mark);
             return Ok(());
         }
         let reason = Reason::InvalidMultibulkLength;
@@ -301,36 +326,43 @@ impl RequestScanner {
     }
 }
 
-/// An argument of fewer than a hundred bytes, by the lengths of its header and its payload.
-struct ShortArgument {
-    head: u32,
-    len: u32,
-}
-
-impl ShortArgument {
-    /// Its payload, when it begins at `at`; `None` beyond 32 bits.
-    #[inline]
-    fn span(&self, at: u32) -> Option<Span> {
-        let start = at.checked_add(self.head)?;
-        Some(Span { start, end: start.checked_add(self.len)? })
-    }
-}
-
-/// The argument that `bytes` begin with, if it is short and whole.
+/// Takes up to `missing` arguments, the first of which begins at `at`, up to one that is not short or not whole. Returns
+/// where that begins, and how many are missing then.
 #[inline]
-fn short_argument(bytes: &[u8]) -> Option<ShortArgument> {
-    let digit = |byte: &u8| u32::from(byte.wrapping_sub(b'0'));
-    let (head, len) = match bytes {
-        [b'$', a @ b'1'..=b'9', b @ b'0'..=b'9', b'\r', b'\n', ..] => {
-            (5, digit(a).wrapping_mul(10).wrapping_add(digit(b)))
-        }
-        [b'$', a @ b'0'..=b'9', b'\r', b'\n', ..] => (4, digit(a)),
-        _ => return None,
-    };
-    match bytes.get(len.wrapping_add(head) as usize..) {
-        Some([b'\r', b'\n', ..]) => Some(ShortArgument { head, len }),
-        _ => None,
+fn short_arguments(bytes: &[u8], at: u32, missing: u32, args: &mut Vec<Span>) -> (u32, u32) {
+    let (mut at, mut missing) = (at, missing);
+    let mut rest = bytes.get(at as usize..).unwrap_or_default();
+    while missing > 0
+        && let Some((head, len)) = short_header::<b'$'>(rest)
+        && let Some(behind) = rest.get(head.wrapping_add(len) as usize..)
+        && let Some(behind) = behind.strip_prefix(b"\r\n")
+        && let Some(next) = at.checked_add(head.wrapping_add(len).wrapping_add(2))
+    {
+        args.push(Span { start: at.wrapping_add(head), end: next.wrapping_sub(2) });
+        (rest, at) = (behind, next);
+        missing = missing.wrapping_sub(1);
     }
+    (at, missing)
+}
+
+/// A header of one or two digits behind `MARK` at the front of `bytes`: its length, and its number.
+#[inline]
+fn short_header<const MARK: u8>(bytes: &[u8]) -> Option<(u32, u32)> {
+    const fn word(bytes: [u8; 4]) -> u32 {
+        u32::from_le_bytes(bytes)
+    }
+    let digit = |digit: u8| u32::from(digit.wrapping_sub(b'0'));
+    // PERF: compared in one piece, with the digits blanked out.
+    let head = word(*bytes.first_chunk()?);
+    let a = (head >> 8) as u8;
+    if head & word([0xff, 0, 0xff, 0xff]) == word([MARK, 0, b'\r', b'\n']) {
+        return a.is_ascii_digit().then(|| (4, digit(a)));
+    }
+    let b = (head >> 16) as u8;
+    let is_long = head & word([0xff, 0, 0, 0xff]) == word([MARK, 0, 0, b'\r'])
+        && matches!((a, b), (b'1'..=b'9', b'0'..=b'9'))
+        && bytes.get(4) == Some(&b'\n');
+    is_long.then(|| (5, digit(a).wrapping_mul(10).wrapping_add(digit(b))))
 }
 
 fn malformed(offset: usize, reason: Reason) -> Halt {

@@ -218,6 +218,34 @@ fn requests_of_one_key_are_told_from_those_of_several() {
 }
 
 #[test]
+fn a_sole_key_is_the_first_and_the_only_one_whatever_the_arguments_are() {
+    let rows = command::all().iter();
+    let with_sole_key: Vec<_> = rows.filter(|row| row.sole_key().is_some()).collect();
+    assert!(with_sole_key.len() > 100);
+    for row in with_sole_key {
+        for argument in ["0", "BLOCK", "STORE", "x"] {
+            let words: Vec<&str> = row.name.split('|').chain([argument; 8]).collect();
+            let (bytes, args) = request(&words);
+            let mut keys = Vec::new();
+            row.keys(&bytes, &args, &mut keys).expect("one key");
+            assert_eq!(keys, [row.sole_key().expect("a key") as u32], "{}", row.name);
+            assert_eq!(row.first_key(&bytes, &args), row.sole_key(), "{}", row.name);
+            assert_eq!(row.policy_for(&bytes, &args), Policy::SingleShard, "{}", row.name);
+        }
+    }
+}
+
+#[test]
+fn what_more_has_to_be_known_of_has_no_sole_key() {
+    for name in ["mget", "del", "migrate", "sort", "eval", "xread", "ping", "rename", "auth"] {
+        assert_eq!(row(name).sole_key(), None, "{name}");
+    }
+    for name in ["get", "set", "incr", "hgetall", "setex"] {
+        assert_eq!(row(name).sole_key(), Some(1), "{name}");
+    }
+}
+
+#[test]
 fn the_sorted_set_algebra_is_routed_by_a_key_and_not_by_the_number_of_keys() {
     for (line, first) in [("ZUNION 2 a b", 2), ("ZUNIONSTORE d 2 a b", 1), ("EVAL s 1 a", 3)] {
         let words: Vec<&str> = line.split(' ').collect();

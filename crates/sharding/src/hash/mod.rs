@@ -90,19 +90,24 @@ impl Hash {
     /// A pool never hashes an empty key, see [`Sharder::shard`](crate::Sharder::shard).
     #[inline]
     pub fn of(self, key: &[u8]) -> u32 {
+        self.function()(key)
+    }
+
+    #[inline]
+    fn function(self) -> fn(&[u8]) -> u32 {
         match self {
-            Hash::OneAtATime => jenkins::one_at_a_time(key),
-            Hash::Md5 => md5_words(key)[0],
-            Hash::Crc16 => crc::crc16(key),
-            Hash::Crc32 => crc::crc32(key),
-            Hash::Crc32a => crc::crc32a(key),
-            Hash::Fnv1x64 => fnv::fnv1_64(key),
-            Hash::Fnv1a64 => fnv::fnv1a_64(key),
-            Hash::Fnv1x32 => fnv::fnv1_32(key),
-            Hash::Fnv1a32 => fnv::fnv1a_32(key),
-            Hash::Hsieh => hsieh::hsieh(key),
-            Hash::Murmur => murmur::murmur(key),
-            Hash::Jenkins => jenkins::lookup3(key),
+            Hash::OneAtATime => jenkins::one_at_a_time,
+            Hash::Md5 => |key| md5_words(key)[0],
+            Hash::Crc16 => crc::crc16,
+            Hash::Crc32 => crc::crc32,
+            Hash::Crc32a => crc::crc32a,
+            Hash::Fnv1x64 => fnv::fnv1_64,
+            Hash::Fnv1a64 => fnv::fnv1a_64,
+            Hash::Fnv1x32 => fnv::fnv1_32,
+            Hash::Fnv1a32 => fnv::fnv1a_32,
+            Hash::Hsieh => hsieh::hsieh,
+            Hash::Murmur => murmur::murmur,
+            Hash::Jenkins => jenkins::lookup3,
         }
     }
 }

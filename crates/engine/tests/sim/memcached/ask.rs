@@ -69,6 +69,13 @@ impl Ask {
         self.voice == Voice::Silent
     }
 
+    /// Whether it may be joined with others of its kind.
+    pub(crate) fn is_plain_get(&self) -> bool {
+        self.request.name() == "get"
+            && self.request.words.len() == 2
+            && self.bytes == [b"get ", &self.request.words[1][..], b"\r\n"].concat()
+    }
+
     /// Where the keys of a command begin that is split; other commands have one at most.
     pub(crate) fn first_key(&self) -> Option<usize> {
         first_key(&self.request)

@@ -110,10 +110,8 @@ impl SimServer {
     fn ask_joined(&mut self, i: usize, request: &Request, bytes: &[u8], at: &mut Scene<'_>) {
         let asks: Vec<_> =
             request.words[1..].iter().filter_map(|name| at.truth.ask_named(name)).collect();
-        let are_plain = asks.iter().all(|ask| {
-            let line = [&b"get "[..], &ask.request.words[1], b"\r\n"].concat();
-            ask.bytes == line && self.may_receive(ask, &line, at)
-        });
+        let are_plain =
+            asks.iter().all(|ask| ask.is_plain_get() && self.may_receive(ask, &ask.bytes, at));
         if asks.len() + 1 != request.words.len() || !are_plain {
             return at.truth.accuse(|| format!("a server received {}", shown(bytes)));
         }

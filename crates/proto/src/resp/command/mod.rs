@@ -48,7 +48,9 @@ pub struct Command {
     /// Index of this row in [`all`]: dense, for arrays of counters. Not stable between releases.
     pub id: u16,
     /// Number of rows that follow this one and are its subcommands.
-    subcommands: u16,
+    subcommands: u8,
+    /// See [`Command::sole_key`]; 0 for none.
+    sole_key: u8,
 }
 
 /// An argument that decides how a command is served.
@@ -83,10 +85,40 @@ impl Command {
     /// Whether `argc` arguments, command word included, satisfy the arity.
     #[inline]
     pub fn accepts(&self, argc: usize) -> bool {
-        let least = usize::from(self.arity.unsigned_abs());
-        let fits = if self.arity < 0 { argc >= least } else { argc == least };
+        let fits = match argc.checked_sub(usize::from(self.arity.unsigned_abs())) {
+            None => false,
+            Some(0) => true,
+            Some(_) => self.arity < 0,
+        };
         // MSET wants a value to every key, which an arity cannot say.
-        fits && !(matches!(self.policy, Policy::Split(Split::Mset)) && argc.is_multiple_of(2))
+        fits && (self.sole_key > 0
+            || !matches!(self.policy, Policy::Split(Split::Mset))
+            || !argc.is_multiple_of(2))
+    }
+
+    /// The argument that alone decides where every request goes which the row accepts: it is its only key, and the
+    /// request is forwarded whole whatever its other arguments are. `None` for commands of which more has to be known.
+    #[inline]
+    pub fn sole_key(&self) -> Option<usize> {
+        (self.sole_key > 0).then_some(usize::from(self.sole_key))
+    }
+
+    /// The argument that [`Command::sole_key`] names, 0 for none.
+    const fn find_sole_key(&self) -> u8 {
+        match (self.key_specs, self.policy, self.argument) {
+            (
+                [
+                    KeySpec {
+                        begin_search: BeginSearch::Index(index),
+                        find_keys: FindKeys::Range { lastkey: 0, .. },
+                        ..
+                    },
+                ],
+                Policy::SingleShard,
+                Argument::None,
+            ) => *index,
+            _ => 0,
+        }
     }
 
     /// Whether exactly one argument at a fixed place is a key, so that all keys are on one shard.

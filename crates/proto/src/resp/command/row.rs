@@ -27,6 +27,7 @@ pub(super) const fn row(
         since,
         id: 0,
         subcommands: 0,
+        sole_key: 0,
     }
 }
 

@@ -119,6 +119,48 @@ fn an_error_is_the_answer_to_each() {
 }
 
 #[test]
+fn an_error_behind_values_is_the_answer_to_those_that_have_none() {
+    for error in ["SERVER_ERROR out of memory writing get response\r\n", "ERROR\r\n"] {
+        let mut crowd = Crowd::asking(["get a\r\n", "get b\r\nget c\r\n", "get d\r\n"]);
+        crowd.cache.heard(0);
+        crowd.cache.answer(0, value("a", "1") + &value("c", "\r\nEND\r\n") + error);
+        assert_eq!(
+            crowd.got(),
+            [found("a", "1"), error.to_owned() + &found("c", "\r\nEND\r\n"), error.into()]
+        );
+        crowd.cache.assert_in_step();
+    }
+}
+
+#[test]
+fn values_that_nobody_asked_for_reach_nobody() {
+    let odd = value("A", "other") + &value("ab", "longer") + &value("b", "b");
+    let reply = odd.repeat(50) + &value("a", "1") + "END\r\n";
+    let mut crowd = Crowd::asking(["get a\r\n", "get b\r\nget c\r\n", "get d\r\n"]);
+    crowd.cache.heard(0);
+    crowd.cache.answer(0, reply);
+    let got = crowd.got();
+    assert_eq!(got[1], found("b", "b") + "END\r\n");
+    assert_eq!(got[2], "END\r\n");
+    assert!([found("a", "1"), "END\r\n".into()].contains(&got[0]), "{got:?}");
+    crowd.cache.assert_in_step();
+}
+
+#[test]
+fn a_number_that_cas_goes_by_comes_with_its_value() {
+    let mut crowd = Crowd::asking(["get a\r\n", "get b\r\n", "get c\r\n"]);
+    crowd.cache.heard(0);
+    let with_number =
+        |key: &str| format!("VALUE {key} 4294967295 2 18446744073709551615\r\nxy\r\n");
+    crowd.cache.answer(0, with_number("a") + &with_number("c") + "END\r\n");
+    assert_eq!(
+        crowd.got(),
+        [with_number("a") + "END\r\n", "END\r\n".into(), with_number("c") + "END\r\n"]
+    );
+    crowd.cache.assert_in_step();
+}
+
+#[test]
 fn only_plain_gets_are_joined_and_only_with_each_other() {
     for (asked, heard) in [
         ("gets a\r\ngets b\r\n", "gets a\r\ngets b\r\n"),
@@ -216,6 +258,26 @@ fn where_values_are_large_they_come_one_by_one() {
     cache.got();
     cache.ask(get("a") + &get("b"));
     assert_eq!(cache.heard(0), "get a b\r\n", "they are small again");
+}
+
+#[test]
+fn where_values_flow_they_come_one_by_one() {
+    let limits = Limits { cut_through_bytes_min: 50_000, ..Limits::default() };
+    let mut rig = Rig::with(pool(1), limits, 64 << 20);
+    let client = rig.client();
+    rig.send(client, get("a"));
+    let server = rig.server(0);
+    assert_eq!(rig.read(server), get("a"));
+    let large = found("a", &"v".repeat(400_000));
+    rig.send(server, &large[..100_000]);
+    assert_ne!(rig.read(client), "", "it flows");
+    rig.send(server, &large[100_000..]);
+    rig.read(client);
+    rig.send(client, get("b") + &get("c"));
+    assert_eq!(rig.read(server), get("b") + &get("c"));
+    rig.send(server, "END\r\n".repeat(2));
+    assert_eq!(rig.read(client), "END\r\n".repeat(2));
+    rig.assert_at_rest();
 }
 
 #[test]

@@ -64,6 +64,7 @@ const fn concatenated() -> [Command; count()] {
         while row < GROUPS[group].len() {
             all[id] = GROUPS[group][row];
             all[id].id = id as u16;
+            all[id].sole_key = all[id].find_sole_key();
             if is_subcommand(all[id].name.as_bytes()) {
                 all[container].subcommands += 1;
             } else {
