@@ -360,6 +360,30 @@ mod tests {
     }
 
     #[test]
+    fn an_end_is_replaced_wherever_chunks_meet_and_however_much_is_sent() {
+        for len in [1, 60, 250] {
+            for sent in [0, 1, 500, 5_000] {
+                let mut buffers = Buffers::default();
+                let mut output = Output::default();
+                output.push(&vec![b'-'; sent + 1], &mut buffers);
+                output.advance(sent, &mut buffers);
+                let mut expected = b"-get 0\r\n".to_vec();
+                output.push(b"get 0\r\n", &mut buffers);
+                for n in 0..40_000 / len {
+                    let word = vec![b'a' + (n % 26) as u8; len];
+                    output.replace_end(2, &[b" ", &word, b"\r\n"], &mut buffers);
+                    expected.truncate(expected.len() - 2);
+                    expected.extend([b" ", &word[..], b"\r\n"].concat());
+                    assert_eq!(output.len(), expected.len());
+                }
+                assert_eq!(content(&output), expected, "words of {len}, {sent} sent");
+                output.advance(expected.len(), &mut buffers);
+                assert!(output.is_empty() && buffers.lent() == 0);
+            }
+        }
+    }
+
+    #[test]
     fn lent_counts_growth() {
         let mut buffers = Buffers::default();
         let mut buffer = Vec::new();

@@ -162,6 +162,22 @@ fn a_spike_of_requests_leaves_little_behind() {
     assert!(left < 8 << 20, "{left} bytes");
 }
 
+/// memcached clients that ask for one key of 250 bytes that does not exist, by `command`, which makes `lines` for the server.
+fn misses(command: &str, lines: usize) -> Exchange {
+    let request = format!("{command} {}\r\n", "k".repeat(250)).into_bytes();
+    let misses = Exchange::new(request, vec![b"END\r\n".repeat(lines)], b"END\r\n".to_vec());
+    Exchange { joined: true, ..misses.in_memcached() }.by(2_000)
+}
+
+#[test]
+fn a_spike_of_joined_gets_of_long_keys_leaves_little_behind() {
+    let mut rig = Rig::new(&misses("gets", 2_000));
+    rig.round(&misses("gets", 2_000));
+    // Five such keys make a line.
+    let left = allocation_counter::measure(|| rig.round(&misses("get", 400))).bytes_current;
+    assert!(left < 64 << 10, "{left} bytes");
+}
+
 #[test]
 fn commands_the_proxy_answers_itself_allocate_nothing() {
     let request = [

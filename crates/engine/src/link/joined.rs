@@ -34,7 +34,7 @@ const SMOOTHING: u32 = 3;
 /// What joining spares: the command and the end of its line, less the blank before the key.
 const SPARED_BYTES: u64 = 5;
 /// Bytes of keys from which on those that were answered are squeezed out, and kept room.
-const KEYS_KEPT_MAX: usize = 64 << 10;
+const KEYS_KEPT_MAX: usize = 256 << 10;
 const SQUEEZE_MIN: usize = 4 << 10;
 
 /// Keys of the gets that a server owes, oldest first, and the line that the last of them is in.
@@ -180,6 +180,9 @@ impl Engine {
             self.take_reply(l, owed, was_written, Message::Lent(part), now);
             let link = &mut self.links[l as usize];
             if !link.shares_reply(&owed) {
+                if link.fifo.is_empty() {
+                    link.gets.trim();
+                }
                 break;
             }
             let Some(front) = link.take_front() else { break };

@@ -45,6 +45,26 @@ fn ends_connection(bytes: &[u8]) -> (Reason, usize) {
 }
 
 #[test]
+fn a_get_of_one_key_is_the_same_at_a_glance_and_piece_by_piece() {
+    for len in [1, 2, 7, 8, 9, 15, 16, 17, 249, 250] {
+        let line = [b"get ", &vec![b'k'; len][..], b"\r\n"].concat();
+        assert_eq!(accepted(&line), line.len());
+    }
+    for len in [251, 252, 300] {
+        let line = [b"get ", &vec![b'k'; len][..], b"\r\n"].concat();
+        assert_eq!(refused(&line).0, Refusal::KeyTooLong);
+    }
+    // Whatever it is: the same in one piece and in many.
+    for byte in 0..=255_u8 {
+        for at in 0..15 {
+            let mut line = b"get 123456789\r\nget".to_vec();
+            line[at] = byte;
+            scan_every_way(&line);
+        }
+    }
+}
+
+#[test]
 fn every_command_is_taken_in_each_of_its_forms() {
     for line in [
         "get a",
