@@ -291,6 +291,7 @@ impl Output {
     /// Puts back what was taken out, with all that was appended to it.
     pub(crate) fn put_tail(&mut self, tail: Tail) {
         if tail.chunk.capacity() != 0 {
+            debug_assert!(self.tail().capacity() == 0, "appended to an output without its tail");
             self.len += tail.chunk.len() - tail.begin;
             *self.tail() = tail.chunk;
         }

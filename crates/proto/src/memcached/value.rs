@@ -37,7 +37,11 @@ impl<'a> Value<'a> {
 /// Length of the value at the front of `bytes`, of which `rest` is what is behind its key.
 #[inline]
 fn len(bytes: &[u8], rest: &[u8]) -> Option<usize> {
-    let (_, rest) = number(rest)?;
+    let rest = match rest {
+        // PERF: flags are nearly always of one digit.
+        [b' ', b'0'..=b'9', b' ', ..] => rest.get(2..)?,
+        _ => number(rest)?.1,
+    };
     let (data, rest) = number(rest)?;
     let rest = match rest {
         [b' ', cas @ ..] => cas.get(word_len(cas)?..)?,

@@ -32,7 +32,7 @@ pub enum Protocol {
 pub fn short_reply(bytes: &[u8]) -> Option<usize> {
     match bytes {
         [b'+', b'O', b'K', b'\r', b'\n', ..] => Some(5),
-        _ => short_bulk(bytes).map(|len| len as usize),
+        _ => short_bulk(bytes),
     }
 }
 
