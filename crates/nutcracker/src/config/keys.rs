@@ -334,7 +334,7 @@ pub const POOL: &[Key<Pool>] = &[
         takes: BOOL,
         default: "true",
         since: Since::Nutcracker,
-        doc: "Memcached pools: whether `get`s of one key that wait to be sent to the same server are sent as one `get` of several keys, which costs the server and the proxy a fraction. Clients see no difference.",
+        doc: "Memcached pools: whether `get`s of one key that wait to be sent to the same server are sent as one `get` of several keys, which costs the server and the proxy a fraction. Clients see no difference, unless a server answers such a line with an error for one of its keys: it is the answer to all of them, where memcached itself never does that.",
         set: |pool, text, _| boolean(text).map(|on| pool.join_gets = on),
         show: |pool| bare(pool.join_gets),
     },
