@@ -287,6 +287,13 @@ impl Proxy {
         self.process.peak_resident_bytes()
     }
 
+    /// How far that has grown since it was `before`. The kernel sums up counts of several cores without stopping them, so
+    /// that a later sum may even be the smaller one.
+    #[track_caller]
+    pub(crate) fn peak_growth_since(&self, before: u64) -> u64 {
+        self.peak_resident_bytes().saturating_sub(before)
+    }
+
     /// Where the statistics are served.
     pub(crate) fn stats_address(&self) -> SocketAddr {
         self.stats
