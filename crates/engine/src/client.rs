@@ -18,7 +18,7 @@ use crate::buffer::Output;
 use crate::intake::Partial;
 use crate::peer::PeerAddress;
 use crate::pipeline::{Kept, NONE};
-use crate::topology::Limits;
+use crate::topology::{Limits, Pool};
 
 /// Unanswered requests that a new client may have. Every reply allows two more, so that the number of replies under way
 /// doubles with each round trip until their size is known.
@@ -126,6 +126,12 @@ impl Client {
     /// Where it comes from; none for a unix socket.
     pub(crate) fn peer(&self) -> Option<SocketAddr> {
         self.peer.into()
+    }
+
+    /// Whether it may ask what the servers of `pool`, which is its own, are to answer.
+    #[inline]
+    pub(crate) fn is_authenticated(&self, pool: &Pool) -> bool {
+        self.session.authenticated || pool.redis_auth.is_none()
     }
 
     /// Whether replies are still to come and nobody waits for the connection to close.

@@ -39,8 +39,8 @@ impl Engine {
     fn usual_link(&mut self, c: u32, key: &[u8], now: Now) -> Option<u32> {
         let client = &self.clients[c as usize];
         let state = &self.pools[client.pool as usize];
-        let is_allowed = client.session.authenticated || state.pool.redis_auth.is_none();
-        if !is_allowed || self.is_over_memory() || !state.is_settled(now) {
+        if !client.is_authenticated(&state.pool) || self.is_over_memory() || !state.is_settled(now)
+        {
             return None;
         }
         let shard = state.sharder.shard(key, || self.random.next());
@@ -102,8 +102,7 @@ impl Engine {
     fn is_allowed(&self, c: u32, command: &Command) -> bool {
         use command::Local;
         let client = &self.clients[c as usize];
-        client.session.authenticated
-            || self.pools[client.pool as usize].pool.redis_auth.is_none()
+        client.is_authenticated(&self.pools[client.pool as usize].pool)
             || matches!(
                 command.policy,
                 Policy::Local(Local::Auth | Local::Hello | Local::Quit | Local::Reset)

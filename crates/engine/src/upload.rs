@@ -64,7 +64,7 @@ impl Engine {
         };
         let (pool, is_paused) = (client.pool, client.reading != Reading::Open);
         let state = &self.pools[pool as usize];
-        let locked = state.pool.redis_auth.is_some() && !client.session.authenticated;
+        let locked = !client.is_authenticated(&state.pool);
         if locked || is_paused {
             return;
         }

@@ -47,9 +47,9 @@ impl Engine {
     /// connection its next request might come first.
     pub(crate) fn may_overtake_silence(&self, c: u32, shard: u32) -> bool {
         let client = &self.clients[c as usize];
-        let links = &self.pools[client.pool as usize].servers[shard as usize].links;
-        let lane = client.affinity as usize % links.len();
-        self.links.get(links[lane] as usize).is_some_and(Link::is_silence_under_way)
+        let server = &self.pools[client.pool as usize].servers[shard as usize];
+        let l = server.links[server.lane_of(client.affinity)];
+        self.links.get(l as usize).is_some_and(Link::is_silence_under_way)
     }
 
     /// A new private connection of `pool` to server `shard`.
