@@ -5,7 +5,7 @@
 
 use proto::memcached::{self, binary};
 use proto::resp::{Malformed, Reason, inline};
-use proto::{Span, resp};
+use proto::{Span, argument, resp};
 
 use crate::actions::{Event, Flow, Text};
 use crate::client::{Ending, Reading};
@@ -176,14 +176,14 @@ impl Engine {
             Odd::Refused { len, swallow, refusal, is_silent } => {
                 if refusal == memcached::Refusal::UnknownCommand {
                     // A blank line has no name, and is how the binary header of a load balancer begins.
-                    self.note_unknown(c, args.first().map_or(&[][..], |name| name.of(bytes)));
+                    self.note_unknown(c, argument(bytes, args, 0));
                 }
                 self.refuse_memcached(c, refusal, is_silent);
                 self.clients[c as usize].discard = swallow;
                 self.pause_if_full(c);
                 return len;
             }
-            Odd::Memcached(malformed) => self.refuse_line(c, malformed.reason),
+            Odd::Memcached(malformed) => self.refuse_line(c, malformed),
             Odd::Binary => self.refuse_binary(c, bytes),
         }
         bytes.len()
@@ -333,17 +333,14 @@ impl Engine {
     /// The client broke the framing: earlier replies, one error, then close.
     fn refuse(&mut self, c: u32, malformed: Malformed) {
         self.note_malformed(c, malformed.reason.text());
-        self.answer_with(c, |out| reply::protocol_error(&malformed, out));
+        self.answer_with(c, |out| malformed.write_reply(out));
         self.stop_reading(c, Ending::ByFault);
     }
 
     /// The same on a memcached connection.
-    fn refuse_line(&mut self, c: u32, reason: memcached::Reason) {
-        self.note_malformed(c, reason.text());
-        self.answer_with(c, |out| {
-            out.extend_from_slice(reason.text().as_bytes());
-            out.extend_from_slice(b"\r\n");
-        });
+    fn refuse_line(&mut self, c: u32, malformed: memcached::Malformed) {
+        self.note_malformed(c, malformed.reason.text());
+        self.answer_with(c, |out| malformed.write_reply(out));
         self.stop_reading(c, Ending::ByFault);
     }
 

@@ -1,8 +1,8 @@
 //! COMMAND and its subcommands, answered from the proxy's own table: clients learn what works through the proxy.
 
-use proto::Span;
 use proto::resp::command::{self, Command, Policy};
 use proto::resp::encode;
+use proto::{Span, argument};
 
 /// Appends the reply to `COMMAND …`; `row` is the row the request resolved to.
 pub(crate) fn command(row: &Command, request: &[u8], args: &[Span], out: &mut Vec<u8>) {
@@ -96,7 +96,7 @@ fn keys(request: &[u8], args: &[Span], shape: KeysShape, out: &mut Vec<u8>) {
         Ok(()) => {
             encode::array_header(out, found.len());
             for (key, flags) in found {
-                let key = inner.get(key as usize).map_or(&[][..], |key| key.of(request));
+                let key = argument(request, inner, key as usize);
                 match shape {
                     KeysShape::Names => encode::bulk(out, key),
                     KeysShape::NamesAndFlags => {

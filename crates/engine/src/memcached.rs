@@ -6,9 +6,9 @@
 //! the flag blanked out: a server that answers always can be matched by position, and what the client did not want to
 //! hear is dropped here, where its order among other servers' replies is known.
 
-use proto::Span;
 use proto::memcached::command::{Local, Policy};
 use proto::memcached::{Request, Silence, key};
+use proto::{Span, argument};
 
 use crate::client::Ending;
 use crate::fragment::{Kind, Part};
@@ -132,7 +132,7 @@ impl Engine {
         let mut decoded = key::Decoded::default();
         let key = match parsed.is_base64 {
             true => parsed.key(args, bytes, &mut decoded),
-            false => args.get(key).map_or(&[][..], |key| key.of(bytes)),
+            false => argument(bytes, args, key),
         };
         sharder.shard(key, || self.random.next()) as u32
     }

@@ -2,7 +2,7 @@
 //!
 //! COMPAT: texts marked 0.5 are twemproxy's; the others are those of Redis 7 where Redis has a text.
 
-use proto::resp::{Malformed, encode};
+use proto::resp::encode;
 
 use crate::topology::Protocol;
 
@@ -94,11 +94,6 @@ pub(crate) fn fault_line(protocol: Protocol, text: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(fault_prefix(protocol));
     out.extend_from_slice(text.as_bytes());
     out.extend_from_slice(b"\r\n");
-}
-
-/// The last reply to a client that broke the framing.
-pub(crate) fn protocol_error(malformed: &Malformed, out: &mut Vec<u8>) {
-    fault_line(Protocol::Redis, malformed.reason.text(), out);
 }
 
 /// A command of the table that needs more than this version offers.

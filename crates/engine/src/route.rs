@@ -3,9 +3,9 @@
 //! Command row (arity, policy) → key → hash tag, hash, distribution → shard → connection. What cannot be forwarded is
 //! answered here, in its place in the client's pipeline.
 
-use proto::Span;
 use proto::resp::command::{self, Command, Policy};
 use proto::resp::encode;
+use proto::{Span, argument};
 
 use crate::actions::Event;
 use crate::fragment::{Kind, Part, Split};
@@ -82,8 +82,7 @@ impl Engine {
         args: &[Span],
     ) {
         if rejection == command::Rejection::UnknownCommand {
-            let name = args.first().map_or(&[][..], |name| name.of(request.bytes()));
-            self.note_unknown(c, name);
+            self.note_unknown(c, argument(request.bytes(), args, 0));
         }
         self.answer_with(c, |out| rejection.write_reply(request.bytes(), args, out));
         request.discard(&mut self.buffers);
@@ -166,7 +165,7 @@ impl Engine {
     }
 
     fn shard_of(&mut self, pool: u32, request: &[u8], args: &[Span], key: usize) -> u32 {
-        let key = args.get(key).map_or(&[][..], |key| key.of(request));
+        let key = argument(request, args, key);
         self.pools[pool as usize].sharder.shard(key, || self.random.next()) as u32
     }
 
@@ -187,7 +186,7 @@ impl Engine {
         let found = command.keys(request.bytes(), args, &mut keys);
         let sharder = &state.sharder;
         let elsewhere = |key: &u32| {
-            let key = args.get(*key as usize).map_or(&[][..], |key| key.of(request.bytes()));
+            let key = argument(request.bytes(), args, *key as usize);
             sharder.shard(key, || 0) as u32 != shard
         };
         let crosses = state.is_hashed() && keys.iter().any(elsewhere);

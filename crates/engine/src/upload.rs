@@ -14,7 +14,7 @@
 use proto::Span;
 use proto::resp::Malformed;
 use proto::resp::command;
-use proto::{memcached, resp};
+use proto::{argument, memcached, resp};
 
 use crate::client::{Ending, Reading};
 use crate::intake::Partial;
@@ -110,7 +110,7 @@ impl Engine {
         let mut decoded = memcached::key::Decoded::default();
         let key = match &announced.decoded {
             Some(request) => request.key(&partial.args, &partial.bytes, &mut decoded),
-            None => partial.args.get(announced.key).map_or(&[][..], |key| key.of(&partial.bytes)),
+            None => argument(&partial.bytes, &partial.args, announced.key),
         };
         self.pools[client.pool as usize].sharder.shard(key, || self.random.next()) as u32
     }

@@ -5,7 +5,7 @@ use super::key_spec::{BeginSearch, FindKeys, KeySpec};
 use super::policy::{Policy, Unsupported};
 use super::rejection::KeysRejection;
 use super::{Argument, Command};
-use crate::Span;
+use crate::{Span, argument};
 
 /// Arguments `first`, `first + step`, … `count` of them.
 #[derive(Clone, Copy)]
@@ -27,7 +27,7 @@ impl Command {
         match self.argument {
             Argument::None => self.policy,
             Argument::Block if blocks(bytes, args) => Policy::Unsupported(Unsupported::Session),
-            Argument::Numkeys if word(bytes, args, 2) == b"0" => Policy::Keyless,
+            Argument::Numkeys if argument(bytes, args, 2) == b"0" => Policy::Keyless,
             Argument::Block | Argument::Numkeys => self.policy,
         }
     }
@@ -155,7 +155,7 @@ impl Command {
                 Ok(Keys { first: begin, count: reach.min(left).div_ceil(step), step })
             }
             FindKeys::Keynum { keynumidx, firstkey, keystep } => {
-                let number = word(bytes, args, begin.saturating_add(usize::from(keynumidx)));
+                let number = argument(bytes, args, begin.saturating_add(usize::from(keynumidx)));
                 let first = begin.saturating_add(usize::from(firstkey));
                 let room = args.len().saturating_sub(first);
                 let count = self.numkeys(number, room)?;
@@ -211,7 +211,7 @@ fn behind_keyword(keyword: &str, startfrom: i8, bytes: &[u8], args: &[Span]) -> 
 /// `MIGRATE host port key|"" db timeout [COPY] [REPLACE] [AUTH p | AUTH2 u p] [KEYS key …]`
 fn migrate_keys(bytes: &[u8], args: &[Span]) -> Keys {
     let single = Keys { first: 3, count: 1, step: 1 };
-    if !word(bytes, args, 3).is_empty() {
+    if !argument(bytes, args, 3).is_empty() {
         return single;
     }
     let mut place = 6_usize;
@@ -269,13 +269,8 @@ fn blocks(bytes: &[u8], args: &[Span]) -> bool {
     false
 }
 
-#[inline]
-fn word<'a>(bytes: &'a [u8], args: &[Span], place: usize) -> &'a [u8] {
-    args.get(place).map(|span| span.of(bytes)).unwrap_or_default()
-}
-
 fn is_word(bytes: &[u8], args: &[Span], place: usize, expected: &str) -> bool {
-    word(bytes, args, place).eq_ignore_ascii_case(expected.as_bytes())
+    argument(bytes, args, place).eq_ignore_ascii_case(expected.as_bytes())
 }
 
 /// A number as Redis takes it: no plus sign, no leading zeros, no blanks.
