@@ -44,7 +44,7 @@ pub(crate) const END: &[u8] = b"END\r\n";
 pub(crate) const META_NO_OP: &[u8] = b"MN\r\n";
 
 /// Memory ceiling reached; a later attempt may succeed.
-pub(crate) fn memory(protocol: Protocol) -> &'static [u8] {
+pub(crate) fn request_shed(protocol: Protocol) -> &'static [u8] {
     match protocol {
         Protocol::Redis => b"-ERR max_memory of the proxy is reached, try again later\r\n",
         Protocol::Memcached => {
@@ -54,7 +54,7 @@ pub(crate) fn memory(protocol: Protocol) -> &'static [u8] {
 }
 
 /// The reply was too large to be kept under the memory ceiling.
-pub(crate) fn memory_reply(protocol: Protocol) -> &'static [u8] {
+pub(crate) fn reply_shed(protocol: Protocol) -> &'static [u8] {
     match protocol {
         Protocol::Redis => b"-ERR max_memory of the proxy is reached, reply dropped\r\n",
         Protocol::Memcached => {

@@ -84,7 +84,7 @@ impl Engine {
         let link = match is_live {
             _ if over_memory => {
                 self.counts.shed.add(1);
-                self.answer(c, reply::memory(protocol));
+                self.answer(c, reply::request_shed(protocol));
                 return self.send_beginning(c, Course::Dropped, now);
             }
             true => self.private_link(pool, shard, now),
@@ -226,7 +226,7 @@ impl Engine {
     /// Reads the client of an upload no further while its server has enough to do.
     fn hold_uploader(&mut self, c: u32) {
         let client = &mut self.clients[c as usize];
-        let course = client.partial.as_ref().and_then(|partial| partial.course());
+        let course = client.partial.as_ref().and_then(|partial| partial.course);
         if let Some(Course::Sent(l)) = course
             && client.reading == Reading::Open
             && self.links[l as usize].is_behind()

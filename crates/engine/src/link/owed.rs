@@ -45,22 +45,23 @@ impl Asked {
         Asked(command.id as u8)
     }
 
+    fn command(self) -> Option<&'static memcached::Command> {
+        memcached::command::all().get(usize::from(self.0))
+    }
+
     /// Whether it is `version`.
     pub(super) fn is_version(self) -> bool {
-        let command = memcached::command::all().get(usize::from(self.0));
-        command.is_some_and(|command| command.policy == memcached::Policy::Keyless)
+        self.command().is_some_and(|command| command.policy == memcached::Policy::Keyless)
     }
 
     /// Whether a server can mean what begins like `head` as the answer to it, and as a value.
     pub(super) fn is_value(self, head: &[u8]) -> bool {
-        let command = memcached::command::all().get(usize::from(self.0));
-        command.is_some_and(|command| command.is_value(head))
+        self.command().is_some_and(|command| command.is_value(head))
     }
 
     /// Whether a server can mean `reply` as the answer to it.
     fn is_answered_by(self, reply: &[u8]) -> bool {
-        let command = memcached::command::all().get(usize::from(self.0));
-        command.is_none_or(|command| command.is_answer(reply))
+        self.command().is_none_or(|command| command.is_answer(reply))
     }
 }
 
