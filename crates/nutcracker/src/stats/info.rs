@@ -68,7 +68,8 @@ impl Reading<'_> {
 
     fn server_sum(&self, count: impl Fn(&ServerCounts) -> u64) -> u64 {
         self.sum(|worker| {
-            worker.pools.iter().flat_map(|pool| &pool.servers).map(|server| count(server)).sum()
+            let servers = worker.pools.iter().flat_map(|pool| &pool.servers);
+            servers.map(|server| count(server)).fold(0, u64::wrapping_add)
         })
     }
 
