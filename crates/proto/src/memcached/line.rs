@@ -213,10 +213,9 @@ impl Line<'_> {
                 _ => {}
             }
         }
-        if flags.is_base64 {
-            if Decoded::default().decode(argument(self.bytes, self.args, 1)).is_none() {
-                return Err(Refusal::BadKeyEncoding);
-            }
+        let key = argument(self.bytes, self.args, 1);
+        if flags.is_base64 && Decoded::default().decode(key).is_none() {
+            return Err(Refusal::BadKeyEncoding);
         }
         Ok(flags)
     }
