@@ -15,7 +15,6 @@ mod rejection;
 mod row;
 mod table;
 
-pub use describe::KeyRange;
 pub use flags::{Flags, KeyFlags};
 pub use key_spec::{BeginSearch, FindKeys, KeySpec};
 pub use lookup::{find, key_of_unfinished, resolve};
