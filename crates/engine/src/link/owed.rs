@@ -11,9 +11,11 @@ use crate::counters::ServerCounts;
 /// A reply that a server owes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Owed {
-    /// Index of the request, [`NONE`] when it has been answered already and the reply is to be swallowed.
+    /// Index of the request, [`NONE`](crate::pipeline::NONE) when it has been answered already and the reply is to be
+    /// swallowed.
     pub(crate) request: u32,
-    /// Index of the fragment within the request's split, [`NONE`] when the request was forwarded whole.
+    /// Index of the fragment within the request's split, [`NONE`](crate::pipeline::NONE) when the request was forwarded
+    /// whole.
     pub(crate) fragment: u32,
     /// Length of the request.
     pub(super) bytes: u32,
