@@ -1,14 +1,12 @@
 //! Commands the proxy answers itself, so that any Redis client can connect and look around.
 
-use proto::resp::command::{Command, Local, Rejection};
+use proto::resp::command::{Command, Local, REDIS_VERSION, Rejection};
 use proto::resp::encode;
 use proto::{Span, argument};
 
 use crate::client::Ending;
 use crate::{Engine, Now, introspect, reply};
 
-/// The Redis version told to clients that ask: the command table's.
-const REDIS_VERSION: &str = "7.2.0";
 /// Longest client name kept.
 const NAME_MAX: usize = 64;
 

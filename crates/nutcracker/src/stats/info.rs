@@ -6,13 +6,11 @@ use std::sync::Arc;
 use engine::Environment;
 use engine::counters::{Counts, PoolCounts, ServerCounts};
 use engine::topology::{Pool, Server};
+use proto::resp::command::REDIS_VERSION;
 use reactor::Clock;
 
 use super::published::{Published, Reloads, Snapshot};
 use crate::worker::Shared;
-
-/// Redis version whose commands the proxy's table describes; clients choose their dialect by it.
-const REDIS_VERSION: &str = "7.2.0";
 
 /// Reads the counts of all workers.
 pub struct Info {

@@ -165,7 +165,7 @@ impl WorkerCore {
             }
             Ok(place) => self.places.extend(place.flatten().map(|place| (slot, place))),
         }
-        report::accepted(peer, &pool.name, Some(*sender));
+        report::accepted(peer, &pool.name, *sender);
         true
     }
 

@@ -82,11 +82,11 @@ pub(super) fn log(event: &Event, index: u32, pool: &Pool) {
 }
 
 /// Logs that a client is served. One that a load balancer announced came through the address of that.
-pub(super) fn accepted(peer: Option<SocketAddr>, pool: &str, balancer: Option<Option<SocketAddr>>) {
+pub(super) fn accepted(peer: Option<SocketAddr>, pool: &str, balancer: Option<SocketAddr>) {
     if !log::log_enabled!(log::Level::Info) {
         return;
     }
-    let through = balancer.flatten().map(|balancer| format!(" through '{balancer}'"));
+    let through = balancer.map(|balancer| format!(" through '{balancer}'"));
     log::info!("accepted {} in pool '{pool}'{}", client(peer), through.unwrap_or_default());
 }
 

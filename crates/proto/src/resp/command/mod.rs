@@ -21,6 +21,10 @@ pub use lookup::{find, key_of_unfinished, resolve};
 pub use policy::{Local, Merge, Policy, RequestPolicy, ResponsePolicy, Split, Unsupported};
 pub use rejection::{KeysRejection, Rejection};
 
+/// The version of Redis told to clients that ask for one: they choose their dialect by it, so it is the one whose commands
+/// the table has.
+pub const REDIS_VERSION: &str = "7.2.0";
+
 /// A command or subcommand: one row of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Command {
