@@ -81,12 +81,12 @@ impl Engine {
         }
         self.clients[c as usize].session.greeted = true;
         self.pace.note_request();
+        if over_memory {
+            self.counts.shed.add(1);
+            self.answer(c, reply::request_shed(protocol));
+            return self.send_beginning(c, Course::Dropped, now);
+        }
         let link = match is_live {
-            _ if over_memory => {
-                self.counts.shed.add(1);
-                self.answer(c, reply::request_shed(protocol));
-                return self.send_beginning(c, Course::Dropped, now);
-            }
             true => self.private_link(pool, shard, now),
             false => Err(fault::CONNECTION_REFUSED),
         };
