@@ -51,7 +51,7 @@ impl Engine {
         if link.is_private() && !link.has_stream() {
             return self.expire_upload(l, timeout_us, now);
         }
-        self.expire_requests(l, timeout_us, now);
+        self.expire_requests(l, timeout_us, timeout_us, now);
         let flow_due = self.expire_stream(l, timeout_us, now);
         if !self.links.contains(l as usize) {
             return None;
@@ -70,6 +70,8 @@ impl Engine {
         }
         let silent_at = link.silent_at(timeout_us, now);
         if now.mono_us >= silent_at || link.late > LATE_MAX {
+            // COMPAT: with 0.5 the others would have failed on a connection of their own, which counts towards ejection.
+            self.expire_requests(l, 0, timeout_us, now);
             self.break_link(l, Break::Silent, now);
             return None;
         }
@@ -85,13 +87,13 @@ impl Engine {
         self.break_link(l, Break::Fault(fault::TIMED_OUT), now);
     }
 
-    /// Answers the requests of a connection that are out of time; their replies will be swallowed.
-    fn expire_requests(&mut self, l: u32, timeout_us: u64, now: Now) {
+    /// Answers the requests of a connection that have waited for `waited_us`; their replies will be swallowed.
+    fn expire_requests(&mut self, l: u32, waited_us: u64, timeout_us: u64, now: Now) {
         loop {
             let link = &mut self.links[l as usize];
             let late = link.late as usize;
             let Some(owed) = link.fifo.get_mut(late) else { return };
-            if owed.at + timeout_us > now.mono_us {
+            if owed.at + waited_us > now.mono_us {
                 return;
             }
             let (request, fragment) = (std::mem::replace(&mut owed.request, NONE), owed.fragment);

@@ -16,8 +16,9 @@ pub(super) const BYTES_MAX: usize = 4 << 20;
 /// Containers may nest this deep: pools, keys, servers. Deeper ones belong nowhere, so their content is dropped.
 const DEPTH_MAX: usize = 3;
 
-/// Spellings of YAML 1.1 that are mended one after the other before giving up.
-const MENDS_MAX: usize = 16;
+/// Spellings of YAML 1.1 are mended one after the other, and the text is read again after each: this many bytes in all
+/// before giving up.
+const READ_AGAIN_BYTES_MAX: usize = 16 * BYTES_MAX;
 
 /// One node of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,17 +71,21 @@ pub(super) fn read(bytes: &[u8]) -> Result<Node, Vec<Fault>> {
 
 /// The tree in `text`, as far as it is YAML.
 fn tree(mut text: String) -> Tree {
-    let mut mends = 0;
+    let mut again_bytes = 0;
+    let mut mended_until = None;
     loop {
         let error = match Tree::read(&text) {
             Ok(tree) => return tree,
             Err(error) => error,
         };
+        let at = Some(error.marker().index());
+        let gives_up = at <= mended_until || again_bytes >= READ_AGAIN_BYTES_MAX;
         match leniency::mended(&text, &error) {
-            Some(mended) if mends < MENDS_MAX => text = mended,
+            Some(mended) if !gives_up => text = mended,
             _ => return Tree { faults: vec![syntax(&error, &text)], ..Tree::default() },
         }
-        mends += 1;
+        mended_until = at;
+        again_bytes += text.len();
     }
 }
 

@@ -1,8 +1,8 @@
 //! Spellings that twemproxy 0.5 takes and the YAML parser in use does not, turned into ones with the same meaning.
 //!
 //! COMPAT: libyaml reads YAML 1.1. It knows more line breaks, lets a byte order mark start any line and be part of a
-//! value, a comment follow a quoted value without a blank, and the later lines of a quoted value stand at the left
-//! margin. It stands apart because it is the only place that touches the text of a file.
+//! value, a comment follow a quoted value without a blank, a tab follow the colon of a key, and the later lines of a
+//! quoted value stand at the left margin. It stands apart because it is the only place that touches the text of a file.
 
 use std::borrow::Cow;
 
@@ -16,6 +16,8 @@ const STAND_IN: char = '\u{10ffff}';
 const QUOTED_INDENTATION: &str = "invalid indentation in quoted scalar";
 /// What it says about a comment right after a quoted value, at the `#`.
 const COMMENT_TOO_CLOSE: &str = "comments must be separated from other tokens by whitespace";
+/// What it says about a colon with nothing but tabs behind it, at the value.
+const TAB_BEFORE_VALUE: &str = "':' must be followed by a valid YAML whitespace";
 
 /// `text` with line breaks and byte order marks that the YAML parser understands. Undo it with [`restored`].
 pub(super) fn normalised(text: &str) -> String {
@@ -46,7 +48,7 @@ pub(super) fn mended(text: &str, error: &ScanError) -> Option<String> {
     let at = error.marker().index();
     match error.info() {
         QUOTED_INDENTATION => indented(text, at),
-        COMMENT_TOO_CLOSE => {
+        COMMENT_TOO_CLOSE | TAB_BEFORE_VALUE => {
             let (start, _) = text.char_indices().nth(at)?;
             Some([&text[..start], " ", &text[start..]].concat())
         }

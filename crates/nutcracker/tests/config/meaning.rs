@@ -292,6 +292,21 @@ fn a_quoted_value_may_go_on_at_the_left_margin() {
 }
 
 #[test]
+fn tabs_may_stand_between_a_key_and_its_value_on_any_number_of_lines() {
+    let plain = "alpha:\n  listen: 127.0.0.1:30110\n  hash: md5\n  redis: true\n  redis_auth: 'a\tb'\n  timeout: 400\n  servers:\n    - h:1:1\n";
+    let tabs = plain.replace(": ", ":\t\t");
+    assert_eq!(load(&tabs), load(plain));
+    let pools = |text: &str| -> String {
+        (0..100)
+            .map(|n| {
+                text.replace("alpha", &format!("é{n}")).replace("30110", &format!("{}", 30110 + n))
+            })
+            .collect()
+    };
+    assert_eq!(load(&pools(&tabs)), load(&pools(plain)));
+}
+
+#[test]
 fn a_list_of_one_stands_for_a_scalar_where_it_did_in_twemproxy() {
     let config = load("a:\n  listen: 127.0.0.1:30110\n  servers: h:1:1\n  hash:\n    - md5\n");
     assert_eq!((config.pools[0].hash, config.pools[0].servers.len()), (Hash::Md5, 1));

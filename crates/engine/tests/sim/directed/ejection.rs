@@ -5,7 +5,7 @@ use std::time::Duration;
 use engine::Event;
 use engine::topology::{Ejection, Pool};
 
-use super::{DOWN, REFUSED, ejecting_pool, ejections, get};
+use super::{DOWN, REFUSED, TIMED_OUT, ejecting_pool, ejections, get};
 use crate::network::Door;
 use crate::rig::{Rig, bulk, command};
 use crate::scenario::pool;
@@ -27,6 +27,26 @@ fn after_the_limit_of_failures_a_servers_keys_go_to_the_others() {
     let counts = &rig.worker.counts.pools[0];
     assert_eq!(counts.server_ejects.value(), 1);
     assert!(counts.servers[0].server_ejected_at.value() > 0);
+}
+
+#[test]
+fn a_server_that_hangs_is_ejected_after_as_many_timeouts_as_the_limit_says() {
+    for (limit, pause_ms) in [(1, 0), (2, 0), (2, 10), (2, 399), (2, 500), (3, 10), (3, 250)] {
+        let mut rig = Rig::new(ejecting_pool(2, limit));
+        let (client, key) = (rig.client(), rig.key(0, 0));
+        let mut timeouts = 0;
+        while ejections(&mut rig) == 0 {
+            assert!(timeouts < limit, "not ejected by {limit} timeouts, {pause_ms} ms apart");
+            rig.send(client, get(&key));
+            while rig.read(client) != TIMED_OUT {
+                rig.pass_ms(1);
+            }
+            timeouts += 1;
+            rig.pass_ms(pause_ms);
+        }
+        let timed_out = rig.worker.counts.pools[0].servers[0].server_timedout.value();
+        assert_eq!((timeouts, timed_out), (limit, u64::from(limit)), "{pause_ms} ms apart");
+    }
 }
 
 #[test]
