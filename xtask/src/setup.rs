@@ -31,6 +31,8 @@ const REDIS: Program = Program {
     unit: Some("redis-server.service"),
     need: Need::Needed,
 };
+const REDIS_BENCHMARK: Program =
+    Program { name: "redis-benchmark", package: "redis-tools", unit: None, need: Need::Needed };
 const MEMCACHED: Program = Program {
     name: "memcached",
     package: "memcached",
@@ -90,8 +92,9 @@ const VALGRIND: Program = Program {
 pub(crate) const FOR_THE_DEMO: [Program; 2] = [REDIS, MEMCACHED];
 
 /// What `make test` needs.
-pub(crate) const FOR_TESTS: [Program; 10] = [
+pub(crate) const FOR_TESTS: [Program; 11] = [
     REDIS,
+    REDIS_BENCHMARK,
     MEMCACHED,
     TWEMPROXY,
     IP,
@@ -107,7 +110,7 @@ pub(crate) const FOR_TESTS: [Program; 10] = [
 pub(crate) const FOR_COUNTS: [Program; 1] = [VALGRIND];
 
 /// What `make bench` needs.
-pub(crate) const FOR_BENCH: [Program; 4] = [REDIS, MEMCACHED, TWEMPROXY, HAPROXY];
+pub(crate) const FOR_BENCH: [Program; 5] = [REDIS, REDIS_BENCHMARK, MEMCACHED, TWEMPROXY, HAPROXY];
 
 /// Installs whatever of `programs` is missing: with apt on Debian and its children, elsewhere it says what to install.
 ///

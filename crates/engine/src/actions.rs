@@ -236,7 +236,7 @@ impl Event {
     }
 }
 
-/// A short piece of a peer's text, kept without an allocation. Cut at 64 bytes, control bytes replaced.
+/// A short piece of a peer's text, kept without an allocation. Cut at 64 bytes; all that is no printable ASCII is replaced.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Text {
     bytes: [u8; 64],

@@ -123,9 +123,9 @@ impl Client {
         }
     }
 
-    /// Where it comes from; none for a unix socket.
-    pub(crate) fn peer(&self) -> Option<SocketAddr> {
-        self.peer.into()
+    /// Index of its pool, and where it comes from, none for a unix socket: what events tell of it.
+    pub(crate) fn origin(&self) -> (u32, Option<SocketAddr>) {
+        (self.pool, self.peer.into())
     }
 
     /// Whether it may ask what the servers of `pool`, which is its own, are to answer.
@@ -235,7 +235,7 @@ impl Engine {
         if client.settling && client.pending > 0 {
             return;
         }
-        if let Some(course) = client.partial.as_ref().and_then(|partial| partial.course()) {
+        if let Some(course) = client.partial.as_ref().and_then(|partial| partial.course) {
             return self.resume_upload(c, course);
         }
         client.settling = false;
@@ -250,7 +250,7 @@ impl Engine {
         let client = &self.clients[c as usize];
         if let Some(partial) = &client.partial {
             let bytes = partial.len() as u32;
-            let (pool, peer) = (client.pool, client.peer());
+            let (pool, peer) = client.origin();
             self.events.push(Event::IncompleteRequest { pool, peer, bytes });
             self.explain_line_end(c);
         }

@@ -90,7 +90,7 @@ pub(crate) enum Relief {
 pub(crate) struct Health {
     standing: Standing,
     /// It should have been ejected in this outage, and must not.
-    pub(crate) held: bool,
+    pub(crate) is_ejection_prevented: bool,
     /// A probe is under way.
     pub(crate) probing: bool,
     /// The latest end of an ejection that this worker decided on or was told of.
@@ -161,7 +161,7 @@ impl Health {
     }
 
     fn forget_outage(&mut self) {
-        self.held = false;
+        self.is_ejection_prevented = false;
         self.failed_at = None;
         self.failed_event = 0;
     }

@@ -5,7 +5,7 @@
 
 use proto::memcached::{self, binary};
 use proto::resp::{Malformed, Reason, inline};
-use proto::{Span, resp};
+use proto::{Span, argument, resp};
 
 use crate::actions::{Event, Flow, Text};
 use crate::client::{Ending, Reading};
@@ -40,11 +40,6 @@ impl Partial {
     /// Bytes received of the request.
     pub(crate) fn len(&self) -> usize {
         self.bytes.len() + self.passed
-    }
-
-    /// Where it goes while it arrives; `None` for one that is gathered first.
-    pub(crate) fn course(&self) -> Option<Course> {
-        self.course
     }
 
     /// Whether it is kept until it is whole.
@@ -145,9 +140,9 @@ impl Engine {
     /// How many of the next `available` bytes of a client belong to the body of a refused request.
     fn discard(&mut self, c: u32, available: usize) -> usize {
         let discard = &mut self.clients[c as usize].discard;
-        let now = usize::try_from(*discard).map_or(available, |wanted| wanted.min(available));
-        *discard -= now as u64;
-        now
+        let taken = usize::try_from(*discard).map_or(available, |wanted| wanted.min(available));
+        *discard -= taken as u64;
+        taken
     }
 
     /// Serves what is not a request to route. Returns how many bytes it took.
@@ -176,14 +171,16 @@ impl Engine {
             Odd::Refused { len, swallow, refusal, is_silent } => {
                 if refusal == memcached::Refusal::UnknownCommand {
                     // A blank line has no name, and is how the binary header of a load balancer begins.
-                    self.note_unknown(c, args.first().map_or(&[][..], |name| name.of(bytes)));
+                    self.note_unknown(c, argument(bytes, args, 0));
                 }
-                self.refuse_memcached(c, refusal, is_silent);
+                if !is_silent {
+                    self.answer(c, refusal.text().as_bytes());
+                }
                 self.clients[c as usize].discard = swallow;
                 self.pause_if_full(c);
                 return len;
             }
-            Odd::Memcached(malformed) => self.refuse_line(c, malformed.reason),
+            Odd::Memcached(malformed) => self.refuse_line(c, malformed),
             Odd::Binary => self.refuse_binary(c, bytes),
         }
         bytes.len()
@@ -257,7 +254,7 @@ impl Engine {
         }
         if self.is_over_memory() {
             self.recycle_partial(partial);
-            self.answer(c, reply::memory(self.protocol_of(c)));
+            self.answer(c, reply::request_shed(self.protocol_of(c)));
             self.stop_reading(c, Ending::ByFault);
         } else {
             self.clients[c as usize].partial = Some(partial);
@@ -333,44 +330,31 @@ impl Engine {
     /// The client broke the framing: earlier replies, one error, then close.
     fn refuse(&mut self, c: u32, malformed: Malformed) {
         self.note_malformed(c, malformed.reason.text());
-        self.answer_with(c, |out| reply::protocol_error(&malformed, out));
+        self.answer_with(c, |out| malformed.write_reply(out));
         self.stop_reading(c, Ending::ByFault);
     }
 
     /// The same on a memcached connection.
-    fn refuse_line(&mut self, c: u32, reason: memcached::Reason) {
-        self.note_malformed(c, reason.text());
-        self.answer_with(c, |out| {
-            out.extend_from_slice(reason.text().as_bytes());
-            out.extend_from_slice(b"\r\n");
-        });
+    fn refuse_line(&mut self, c: u32, malformed: memcached::Malformed) {
+        self.note_malformed(c, malformed.reason.text());
+        self.answer_with(c, |out| malformed.write_reply(out));
         self.stop_reading(c, Ending::ByFault);
     }
 
     /// A client sent a command that no table has.
     pub(crate) fn note_unknown(&mut self, c: u32, name: &[u8]) {
-        let client = &self.clients[c as usize];
-        let (pool, peer) = (client.pool, client.peer());
+        let (pool, peer) = self.clients[c as usize].origin();
         self.events.push(Event::UnknownCommand { pool, peer, command: Text::new(name) });
     }
 
     pub(crate) fn note_malformed(&mut self, c: u32, reason: &'static str) {
-        let client = &self.clients[c as usize];
-        let (pool, peer) = (client.pool, client.peer());
+        let (pool, peer) = self.clients[c as usize].origin();
         self.events.push(Event::Malformed { pool, peer, reason });
-    }
-
-    /// A memcached request that is not forwarded although its end is known.
-    fn refuse_memcached(&mut self, c: u32, refusal: memcached::Refusal, is_silent: bool) {
-        if !is_silent {
-            self.answer(c, refusal.text().as_bytes());
-        }
     }
 
     /// A client speaks the binary protocol of memcached.
     fn refuse_binary(&mut self, c: u32, received: &[u8]) {
-        let client = &self.clients[c as usize];
-        let (pool, peer) = (client.pool, client.peer());
+        let (pool, peer) = self.clients[c as usize].origin();
         self.events.push(Event::BinaryProtocol { pool, peer });
         self.answer_with(c, |out| binary::refusal(received, out));
         self.stop_reading(c, Ending::ByFault);

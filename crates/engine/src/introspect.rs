@@ -1,8 +1,8 @@
 //! COMMAND and its subcommands, answered from the proxy's own table: clients learn what works through the proxy.
 
-use proto::Span;
 use proto::resp::command::{self, Command, Policy};
 use proto::resp::encode;
+use proto::{Span, argument};
 
 /// Appends the reply to `COMMAND …`; `row` is the row the request resolved to.
 pub(crate) fn command(row: &Command, request: &[u8], args: &[Span], out: &mut Vec<u8>) {
@@ -79,7 +79,7 @@ enum KeysShape {
     NamesAndFlags,
 }
 
-/// COMMAND GETKEYS name argument…: the keys of a whole command.
+/// COMMAND GETKEYS name argument…: the keys of a whole command; of GETKEYSANDFLAGS, each with what happens to it.
 fn keys(request: &[u8], args: &[Span], shape: KeysShape, out: &mut Vec<u8>) {
     let inner = &args[2..];
     let command = match command::resolve(request, inner) {
@@ -90,20 +90,19 @@ fn keys(request: &[u8], args: &[Span], shape: KeysShape, out: &mut Vec<u8>) {
         Err(_) => return encode::error(out, "ERR Invalid command specified"),
     };
     let mut found = Vec::new();
-    match command.keys(request, inner, &mut found) {
+    match command.keys_and_flags(request, inner, &mut found) {
         Err(_) => encode::error(out, "ERR Invalid arguments specified for command"),
         Ok(()) if found.is_empty() => encode::error(out, "ERR The command has no key arguments"),
         Ok(()) => {
             encode::array_header(out, found.len());
-            for key in found {
-                let key = inner.get(key as usize).map_or(&[][..], |key| key.of(request));
+            for (key, flags) in found {
+                let key = argument(request, inner, key as usize);
                 match shape {
                     KeysShape::Names => encode::bulk(out, key),
                     KeysShape::NamesAndFlags => {
                         encode::array_header(out, 2);
                         encode::bulk(out, key);
-                        let flags = command.key_specs.first().map(|spec| spec.flags.words());
-                        simple_array(out, flags.into_iter().flatten());
+                        simple_array(out, flags.words());
                     }
                 }
             }
@@ -111,10 +110,9 @@ fn keys(request: &[u8], args: &[Span], shape: KeysShape, out: &mut Vec<u8>) {
     }
 }
 
-fn simple_array(out: &mut Vec<u8>, words: impl Iterator<Item = &'static str>) {
-    let words: Vec<_> = words.collect();
-    encode::array_header(out, words.len());
-    words.iter().for_each(|word| encode::simple(out, word));
+fn simple_array(out: &mut Vec<u8>, words: impl Iterator<Item = &'static str> + Clone) {
+    encode::array_header(out, words.clone().count());
+    words.for_each(|word| encode::simple(out, word));
 }
 
 fn null_array(out: &mut Vec<u8>) {

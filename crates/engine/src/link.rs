@@ -31,7 +31,7 @@ use private::Upload;
 use stream::Stream;
 
 use crate::actions::{Actions, Close, Event, Flow, Owner, Slot};
-use crate::buffer::Output;
+use crate::buffer::{Buffers, Output};
 use crate::health::{Failure, Relief};
 use crate::message::Message;
 use crate::pipeline::NONE;
@@ -106,6 +106,17 @@ pub(crate) enum Break {
     Stale,
     /// Nobody has a use for it any more.
     Retired,
+}
+
+impl Break {
+    /// What requests that are lost with the connection are answered with.
+    fn text(self) -> &'static str {
+        match self {
+            Break::Eof | Break::Stale => fault::UNKNOWN,
+            Break::Fault(text) => text,
+            Break::Silent | Break::Retired => fault::TIMED_OUT,
+        }
+    }
 }
 
 impl Engine {
@@ -230,7 +241,7 @@ impl Engine {
     }
 
     /// The output that requests for link `l` are appended to, and the buffers to do it with.
-    pub(crate) fn link_output(&mut self, l: u32) -> (&mut Output, &mut crate::buffer::Buffers) {
+    pub(crate) fn link_output(&mut self, l: u32) -> (&mut Output, &mut Buffers) {
         (&mut self.links[l as usize].output, &mut self.buffers)
     }
 
@@ -496,54 +507,52 @@ impl Engine {
     /// The connection is gone already.
     pub(crate) fn lose_link(&mut self, l: u32, cause: Break, now: Now) {
         let mut link = self.links.remove(l as usize);
-        let (pool, server) = (link.pool, link.server);
         self.slots.release(link.slot);
         if link.is_private() {
             self.lose_private(l, &link);
         } else if !link.is_probe() {
-            let server = &mut self.pools[pool as usize].servers[server as usize];
+            let server = &mut self.pools[link.pool as usize].servers[link.server as usize];
             match link.is_detached {
                 true => server.detached.retain(|detached| *detached != l),
                 false => server.links[link.lane as usize] = NONE,
             }
         }
         self.count_ended(&link, cause);
-        let text = match cause {
-            Break::Eof => fault::UNKNOWN,
-            Break::Fault(text) => text,
-            Break::Silent | Break::Retired => fault::TIMED_OUT,
-            Break::Stale => fault::UNKNOWN,
-        };
-        let awaited = link.fifo.iter().filter(|owed| owed.request != NONE).count();
-        let flowing = usize::from(link.is_flowing());
-        let requests = (awaited + flowing + link.silent.len()) as u32;
-        let established = matches!(link.phase, Phase::Ready);
-        let done = cause == Break::Retired && requests == 0;
-        let idle_close = link.is_idle() && cause != Break::Fault(fault::INVALID_ARGUMENT);
-        if link.is_probe() {
-            self.end_probe(pool, server, cause, text, now);
-        } else if !idle_close && !done {
-            self.events.push(Event::LinkBroken { pool, server, text, requests });
-            let excused = link.awaits_uploader() && cause != Break::Fault(fault::INVALID_ARGUMENT);
-            if !excused && !matches!(cause, Break::Silent | Break::Retired) {
-                let (opened, opened_at) = (link.opened, link.opened_at);
-                self.note_failure(pool, server, Failure::Broken { opened, opened_at }, now);
-            }
-            let state = &mut self.pools[pool as usize];
-            if !established && state.pool.ejection.is_none() {
-                let health = &mut state.servers[server as usize].health;
-                health.back_off(&state.pool, text, now.mono_us, self.random.next());
-            }
-        }
+        self.note_lost(&link, cause, now);
         if let Some(stream) = link.stream.take() {
             self.cut_off(stream.request);
         }
         self.drop_silent(std::mem::take(&mut link.silent));
         self.drop_doubt(link.doubt.take());
         for owed in std::mem::take(&mut link.fifo) {
-            self.fail(owed.request, owed.fragment, pool, text);
+            self.fail(owed.request, owed.fragment, link.pool, cause.text());
         }
         self.free_link(link);
+    }
+
+    /// What the end of `link` says of its server, and whom it is told.
+    fn note_lost(&mut self, link: &Link, cause: Break, now: Now) {
+        let (pool, server, text) = (link.pool, link.server, cause.text());
+        if link.is_probe() {
+            return self.end_probe(pool, server, cause, text, now);
+        }
+        let requests = link.requests();
+        let has_misbehaved = cause == Break::Fault(fault::INVALID_ARGUMENT);
+        let is_done = cause == Break::Retired && requests == 0;
+        if is_done || link.is_idle() && !has_misbehaved {
+            return;
+        }
+        self.events.push(Event::LinkBroken { pool, server, text, requests });
+        let is_excused = link.awaits_uploader() && !has_misbehaved;
+        if !is_excused && !matches!(cause, Break::Silent | Break::Retired) {
+            let (opened, opened_at) = (link.opened, link.opened_at);
+            self.note_failure(pool, server, Failure::Broken { opened, opened_at }, now);
+        }
+        let state = &mut self.pools[pool as usize];
+        if !matches!(link.phase, Phase::Ready) && state.pool.ejection.is_none() {
+            let health = &mut state.servers[server as usize].health;
+            health.back_off(&state.pool, text, now.mono_us, self.random.next());
+        }
     }
 
     fn free_link(&mut self, mut link: Link) {
@@ -643,6 +652,12 @@ impl Link {
             && !unsent
             && self.silent.is_empty()
             && !self.is_flowing()
+    }
+
+    /// How many requests somebody would miss if it ended now.
+    fn requests(&self) -> u32 {
+        let awaited = self.fifo.iter().filter(|owed| owed.request != NONE).count();
+        (awaited + usize::from(self.is_flowing()) + self.silent.len()) as u32
     }
 
     /// What may be written now.

@@ -1,14 +1,12 @@
 //! Commands the proxy answers itself, so that any Redis client can connect and look around.
 
-use proto::Span;
-use proto::resp::command::{Command, Local, Rejection};
+use proto::resp::command::{Command, Local, REDIS_VERSION, Rejection};
 use proto::resp::encode;
+use proto::{Span, argument};
 
 use crate::client::Ending;
 use crate::{Engine, Now, introspect, reply};
 
-/// The Redis version told to clients that ask: the command table's.
-const REDIS_VERSION: &str = "7.2.0";
 /// Longest client name kept.
 const NAME_MAX: usize = 64;
 
@@ -106,8 +104,7 @@ impl Engine {
         let id = session.id;
         match command.subcommand() {
             Some("setname") => {
-                let name = args.get(2).map_or(&[][..], |name| name.of(request));
-                let verdict = set_name(&mut session.name, name);
+                let verdict = set_name(&mut session.name, argument(request, args, 2));
                 self.answer(c, verdict);
             }
             Some("getname") => {
@@ -134,7 +131,7 @@ impl Engine {
     }
 
     fn hello_options(&mut self, c: u32, request: &[u8], args: &[Span]) -> &'static [u8] {
-        let argument = |i: usize| args.get(i).map_or(&[][..], |arg| arg.of(request));
+        let argument = |i: usize| argument(request, args, i);
         match args.get(1).map(|version| version.of(request)) {
             None | Some(b"2") => {}
             Some(b"3") => return reply::NO_HELLO_3,

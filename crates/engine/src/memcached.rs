@@ -6,9 +6,9 @@
 //! the flag blanked out: a server that answers always can be matched by position, and what the client did not want to
 //! hear is dropped here, where its order among other servers' replies is known.
 
-use proto::Span;
 use proto::memcached::command::{Local, Policy};
 use proto::memcached::{Request, Silence, key};
+use proto::{Span, argument};
 
 use crate::client::Ending;
 use crate::fragment::{Kind, Part};
@@ -55,9 +55,8 @@ impl Engine {
                 self.forward_memcached(c, shard, request, parsed, args, now);
             }
             Policy::Keyless => {
-                let pool = self.clients[c as usize].pool;
-                let shard = self.pools[pool as usize].sharder.keyless_shard(|| self.random.next());
-                self.forward_memcached(c, shard as u32, request, parsed, args, now);
+                let shard = self.keyless_shard(self.clients[c as usize].pool);
+                self.forward_memcached(c, shard, request, parsed, args, now);
             }
         }
     }
@@ -95,7 +94,7 @@ impl Engine {
         let pool = self.clients[c as usize].pool;
         if self.is_over_memory() {
             self.counts.shed.add(1);
-            self.answer_unless_silent(c, parsed, reply::memory(Protocol::Memcached));
+            self.answer_unless_silent(c, parsed, reply::request_shed(Protocol::Memcached));
             return true;
         }
         if !self.is_any_server_live(pool, now) {
@@ -132,7 +131,7 @@ impl Engine {
         let mut decoded = key::Decoded::default();
         let key = match parsed.is_base64 {
             true => parsed.key(args, bytes, &mut decoded),
-            false => args.get(key).map_or(&[][..], |key| key.of(bytes)),
+            false => argument(bytes, args, key),
         };
         sharder.shard(key, || self.random.next()) as u32
     }
@@ -152,19 +151,31 @@ impl Engine {
             self.answer_memcached_miss(c, request.bytes(), parsed, args);
             return request.discard(&mut self.buffers);
         }
-        let l = match self.link_for(pool, shard, c, now) {
-            Ok(l) => l,
+        match self.link_for(pool, shard, c, now) {
+            Ok(l) => self.forward_memcached_over(l, c, request, parsed, args, now),
             Err(text) => {
                 request.discard(&mut self.buffers);
-                return self.refuse_unless_silent(c, parsed, text);
+                self.refuse_unless_silent(c, parsed, text);
             }
-        };
+        }
+    }
+
+    /// Sends a whole request of `c` over server connection `l`.
+    fn forward_memcached_over(
+        &mut self,
+        l: u32,
+        c: u32,
+        request: Message<'_>,
+        parsed: &Request,
+        args: &[Span],
+        now: Now,
+    ) {
         let bytes = request.bytes().len();
-        let server = &self.pools[pool as usize].servers[shard as usize];
+        let link = &self.links[l as usize];
+        let state = &self.pools[link.pool as usize];
+        let (server, joins_gets) = (&state.servers[link.server as usize], state.pool.joins_gets);
         // A trial without an answer would prove nothing, nor would it tell when a connection may be closed.
-        let answers = server.answers_noreply
-            || server.health.is_on_trial()
-            || self.links[l as usize].is_detached;
+        let answers = server.answers_noreply || server.health.is_on_trial() || link.is_detached;
         match parsed.silence {
             Silence::NoReply(_) if !answers => {
                 let (output, buffers) = self.link_output(l);
@@ -174,9 +185,7 @@ impl Engine {
             Silence::None => {
                 let r = self.await_reply(c);
                 let asked = Asked::memcached(parsed.command);
-                if self.pools[pool as usize].pool.joins_gets
-                    && let Some(key) = parsed.key_of_plain_get(request.bytes(), args)
-                {
+                if joins_gets && let Some(key) = parsed.key_of_plain_get(request.bytes(), args) {
                     return self.ask_value(l, r, request, (key, asked), now);
                 }
                 let (output, buffers) = self.link_output(l);

@@ -337,7 +337,7 @@ impl Engine {
         }
         self.counts.shed.add(1);
         reply.discard(&mut self.buffers);
-        Message::Lent(crate::reply::memory_reply(self.protocol_of(c)))
+        Message::Lent(crate::reply::reply_shed(self.protocol_of(c)))
     }
 
     /// The client of these requests is gone: their replies will be dropped when they come.

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use sharding::{Node, Sharder};
+use sharding::Sharder;
 
 use crate::actions::Event;
 use crate::counters::{CountedPool, PoolCounts, ServerCounts};
 use crate::health::{Failure, Health};
 use crate::pipeline::NONE;
-use crate::topology::{Ejection, Pool};
+use crate::topology::{Ejection, Pool, Server};
 use crate::{Engine, Now};
 
 /// One pool as one worker sees it.
@@ -44,12 +44,7 @@ pub(crate) struct ServerState {
 
 impl PoolState {
     pub(crate) fn new(pool: &Arc<Pool>, counts: &CountedPool) -> PoolState {
-        let node = |server: &'_ crate::topology::Server| (server.name.clone(), server.weight);
-        let named: Vec<_> = pool.servers.iter().map(node).collect();
-        let nodes: Vec<_> = named
-            .iter()
-            .map(|(name, weight)| Node { name: name.as_bytes(), weight: *weight })
-            .collect();
+        let nodes: Vec<_> = pool.servers.iter().map(Server::node).collect();
         let sharder = Sharder::new(pool.hash, pool.hash_tag, pool.distribution, &nodes);
         PoolState::with_sharder(pool, counts, sharder)
     }
@@ -210,8 +205,8 @@ impl Engine {
         if !is_over || !state.may_eject(server, &ejection) {
             let since = failure.since(now.mono_us);
             self.events.push(Event::Failed { pool, server, since });
-            if is_over && !std::mem::replace(&mut state.servers[server as usize].health.held, true)
-            {
+            let health = &mut state.servers[server as usize].health;
+            if is_over && !std::mem::replace(&mut health.is_ejection_prevented, true) {
                 state.counts.ejects_prevented.add(1);
                 self.events.push(Event::EjectionPrevented { pool, server });
             }

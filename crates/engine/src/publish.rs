@@ -343,9 +343,7 @@ impl PoolState {
         }
         (next, self, servers)
     }
-}
 
-impl PoolState {
     /// Connections to each server.
     fn lanes(&self) -> u32 {
         self.servers.first().map_or(0, |server| server.links.len() as u32)
@@ -385,10 +383,9 @@ impl Pool {
 
     /// Whether every key has the shard that it has in `other`.
     fn places_as(&self, other: &Pool) -> bool {
-        let named = |server: &Server| (server.name.clone(), server.weight);
         (self.hash, self.hash_tag, self.distribution)
             == (other.hash, other.hash_tag, other.distribution)
-            && self.servers.iter().map(named).eq(other.servers.iter().map(named))
+            && self.servers.iter().map(Server::node).eq(other.servers.iter().map(Server::node))
     }
 }
 

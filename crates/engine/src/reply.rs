@@ -2,7 +2,7 @@
 //!
 //! COMPAT: texts marked 0.5 are twemproxy's; the others are those of Redis 7 where Redis has a text.
 
-use proto::resp::{Malformed, encode};
+use proto::resp::encode;
 
 use crate::topology::Protocol;
 
@@ -48,7 +48,7 @@ pub(crate) const END: &[u8] = b"END\r\n";
 pub(crate) const META_NO_OP: &[u8] = b"MN\r\n";
 
 /// Memory ceiling reached; a later attempt may succeed.
-pub(crate) fn memory(protocol: Protocol) -> &'static [u8] {
+pub(crate) fn request_shed(protocol: Protocol) -> &'static [u8] {
     match protocol {
         Protocol::Redis => b"-ERR max_memory of the proxy is reached, try again later\r\n",
         Protocol::Memcached => {
@@ -58,7 +58,7 @@ pub(crate) fn memory(protocol: Protocol) -> &'static [u8] {
 }
 
 /// The reply was too large to be kept under the memory ceiling.
-pub(crate) fn memory_reply(protocol: Protocol) -> &'static [u8] {
+pub(crate) fn reply_shed(protocol: Protocol) -> &'static [u8] {
     match protocol {
         Protocol::Redis => b"-ERR max_memory of the proxy is reached, reply dropped\r\n",
         Protocol::Memcached => {
@@ -98,11 +98,6 @@ pub(crate) fn fault_line(protocol: Protocol, text: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(fault_prefix(protocol));
     out.extend_from_slice(text.as_bytes());
     out.extend_from_slice(b"\r\n");
-}
-
-/// The last reply to a client that broke the framing.
-pub(crate) fn protocol_error(malformed: &Malformed, out: &mut Vec<u8>) {
-    fault_line(Protocol::Redis, malformed.reason.text(), out);
 }
 
 /// A command of the table that needs more than this version offers.

@@ -3,9 +3,9 @@
 //! Command row (arity, policy) → key → hash tag, hash, distribution → shard → connection. What cannot be forwarded is
 //! answered here, in its place in the client's pipeline.
 
-use proto::Span;
 use proto::resp::command::{self, Command, Policy};
 use proto::resp::encode;
+use proto::{Span, argument};
 
 use crate::actions::Event;
 use crate::fragment::{Kind, Part, Split};
@@ -82,8 +82,7 @@ impl Engine {
         args: &[Span],
     ) {
         if rejection == command::Rejection::UnknownCommand {
-            let name = args.first().map_or(&[][..], |name| name.of(request.bytes()));
-            self.note_unknown(c, name);
+            self.note_unknown(c, argument(request.bytes(), args, 0));
         }
         self.answer_with(c, |out| rejection.write_reply(request.bytes(), args, out));
         request.discard(&mut self.buffers);
@@ -123,7 +122,7 @@ impl Engine {
         if self.is_over_memory() {
             self.counts.shed.add(1);
             request.discard(&mut self.buffers);
-            return self.answer(c, reply::memory(Protocol::Redis));
+            return self.answer(c, reply::request_shed(Protocol::Redis));
         }
         if !self.is_any_server_live(pool, now) {
             return self.refuse_request(c, pool, fault::CONNECTION_REFUSED, request);
@@ -133,8 +132,8 @@ impl Engine {
                 self.split(c, kind, request, args, now);
             }
             Policy::Keyless => {
-                let shard = self.pools[pool as usize].sharder.keyless_shard(|| self.random.next());
-                self.forward(c, shard as u32, request, now);
+                let shard = self.keyless_shard(pool);
+                self.forward(c, shard, request, now);
             }
             _ => self.send_whole(c, command, request, args, now),
         }
@@ -151,8 +150,8 @@ impl Engine {
     ) {
         let pool = self.clients[c as usize].pool;
         let Some(first) = command.first_key(request.bytes(), args) else {
-            let shard = self.pools[pool as usize].sharder.keyless_shard(|| self.random.next());
-            return self.forward(c, shard as u32, request, now);
+            let shard = self.keyless_shard(pool);
+            return self.forward(c, shard, request, now);
         };
         let shard = self.shard_of(pool, request.bytes(), args, first);
         if !command.is_single_key() && !self.keys_agree(c, command, &request, args, shard) {
@@ -166,8 +165,13 @@ impl Engine {
     }
 
     fn shard_of(&mut self, pool: u32, request: &[u8], args: &[Span], key: usize) -> u32 {
-        let key = args.get(key).map_or(&[][..], |key| key.of(request));
+        let key = argument(request, args, key);
         self.pools[pool as usize].sharder.shard(key, || self.random.next()) as u32
+    }
+
+    /// The shard of a command without keys.
+    pub(crate) fn keyless_shard(&mut self, pool: u32) -> u32 {
+        self.pools[pool as usize].sharder.keyless_shard(|| self.random.next()) as u32
     }
 
     /// Whether a command of several keys may go to `shard`; answers the client when it may not.
@@ -187,7 +191,7 @@ impl Engine {
         let found = command.keys(request.bytes(), args, &mut keys);
         let sharder = &state.sharder;
         let elsewhere = |key: &u32| {
-            let key = args.get(*key as usize).map_or(&[][..], |key| key.of(request.bytes()));
+            let key = argument(request.bytes(), args, *key as usize);
             sharder.shard(key, || 0) as u32 != shard
         };
         let crosses = state.is_hashed() && keys.iter().any(elsewhere);

@@ -14,7 +14,7 @@
 use proto::Span;
 use proto::resp::Malformed;
 use proto::resp::command;
-use proto::{memcached, resp};
+use proto::{argument, memcached, resp};
 
 use crate::client::{Ending, Reading};
 use crate::intake::Partial;
@@ -81,12 +81,12 @@ impl Engine {
         }
         self.clients[c as usize].session.greeted = true;
         self.pace.note_request();
+        if over_memory {
+            self.counts.shed.add(1);
+            self.answer(c, reply::request_shed(protocol));
+            return self.send_beginning(c, Course::Dropped, now);
+        }
         let link = match is_live {
-            _ if over_memory => {
-                self.counts.shed.add(1);
-                self.answer(c, reply::memory(protocol));
-                return self.send_beginning(c, Course::Dropped, now);
-            }
             true => self.private_link(pool, shard, now),
             false => Err(fault::CONNECTION_REFUSED),
         };
@@ -110,7 +110,7 @@ impl Engine {
         let mut decoded = memcached::key::Decoded::default();
         let key = match &announced.decoded {
             Some(request) => request.key(&partial.args, &partial.bytes, &mut decoded),
-            None => partial.args.get(announced.key).map_or(&[][..], |key| key.of(&partial.bytes)),
+            None => argument(&partial.bytes, &partial.args, announced.key),
         };
         self.pools[client.pool as usize].sharder.shard(key, || self.random.next()) as u32
     }
@@ -226,7 +226,7 @@ impl Engine {
     /// Reads the client of an upload no further while its server has enough to do.
     fn hold_uploader(&mut self, c: u32) {
         let client = &mut self.clients[c as usize];
-        let course = client.partial.as_ref().and_then(|partial| partial.course());
+        let course = client.partial.as_ref().and_then(|partial| partial.course);
         if let Some(Course::Sent(l)) = course
             && client.reading == Reading::Open
             && self.links[l as usize].is_behind()

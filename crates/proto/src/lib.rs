@@ -15,4 +15,4 @@ pub mod memcached;
 pub mod resp;
 mod span;
 
-pub use span::Span;
+pub use span::{Span, argument};

@@ -31,9 +31,30 @@ impl Span {
     }
 }
 
+/// The argument at `place` of the message that begins `bytes`, whose arguments are `args`; empty when it has none there.
+#[inline]
+pub fn argument<'b>(bytes: &'b [u8], args: &[Span], place: usize) -> &'b [u8] {
+    args.get(place).map_or(&[], |span| span.of(bytes))
+}
+
+/// An offset within a message; messages are bounded to what 32 bits hold.
+#[inline]
+pub(crate) fn offset32(offset: usize) -> u32 {
+    u32::try_from(offset).unwrap_or(u32::MAX)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::Span;
+    use super::{Span, argument};
+
+    #[test]
+    fn an_argument_that_is_not_there_is_empty() {
+        let args = [Span { start: 0, end: 3 }, Span { start: 4, end: 5 }];
+        assert_eq!(
+            [0, 1, 2].map(|place| argument(b"get a", &args, place)),
+            [&b"get"[..], b"a", b""]
+        );
+    }
 
     #[test]
     fn a_span_outside_the_bytes_is_empty_instead_of_a_panic() {

@@ -14,12 +14,6 @@ impl Errno {
     pub fn raw(self) -> i32 {
         self.0
     }
-
-    /// The portable kind the standard library sorts this number under.
-    #[must_use]
-    pub fn kind(self) -> io::ErrorKind {
-        io::Error::from(self).kind()
-    }
 }
 
 /// Errors that carry no number (made up by a library, not reported by the system) become `EIO`.
@@ -35,12 +29,6 @@ impl From<io::Error> for Errno {
     }
 }
 
-impl From<Errno> for io::Error {
-    fn from(errno: Errno) -> io::Error {
-        io::Error::from_raw_os_error(errno.0)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::io;
@@ -51,7 +39,6 @@ mod tests {
     fn the_systems_number_survives_the_way_through_an_io_error() {
         let errno = Errno::from(io::Error::from_raw_os_error(libc::ECONNREFUSED));
         assert_eq!(errno.raw(), libc::ECONNREFUSED);
-        assert_eq!(errno.kind(), io::ErrorKind::ConnectionRefused);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Hash tags: the part of a key that is hashed, so that related keys can be kept on one shard.
 //!
-//! Separate from the hash functions because multi-key commands and `--route` need the hashed part by itself.
+//! Apart from the hash functions because it is the same for all of them, and comes before any of them.
 
 /// Two bytes that delimit the hashed part of a key (`hash_tag: "{}"`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

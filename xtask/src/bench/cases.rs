@@ -8,6 +8,8 @@ use super::subject::{Ours, Subject};
 pub(crate) enum Course {
     /// Closed loop: as fast as the slowest part goes.
     Saturated { pipeline: usize },
+    /// The same by `redis-benchmark`.
+    RedisBenchmark { pipeline: usize },
     /// Open loop at half of what twemproxy does in [`HALF_OF`].
     HalfLoad,
     /// The same for clients of two of three servers, while others wait for the third.
@@ -34,6 +36,29 @@ pub(crate) enum Verb {
 pub(crate) enum Third {
     Answers,
     Hangs,
+}
+
+/// Cases that are measured with `redis-benchmark` too: closed loops of what it can send. Its requests are arguments of
+/// its command line, which no value of 1 MiB fits into.
+const ALSO_BY_REDIS_BENCHMARK: [&str; 13] = [
+    "get-32-c50-p1",
+    "get-32-c500-p1",
+    "get-32-c50-p16",
+    "get-32-c50-p64",
+    "set-32-c50-p1",
+    "get-4KiB-c50",
+    "set-4KiB-c50",
+    "get-64KiB-c20",
+    "set-64KiB-c20",
+    "mget-10-s3",
+    "mget-100-s3",
+    "window-off-c50",
+    "window-off-c500",
+];
+
+/// What such a case is called.
+pub(crate) fn by_redis_benchmark(name: &str) -> String {
+    format!("redis-benchmark-{name}")
 }
 
 /// The case whose throughput decides what half load is.
@@ -119,10 +144,20 @@ impl Case {
         Case { is_quick: true, ..self }
     }
 
+    /// The same with `redis-benchmark` as the load.
+    fn by_redis_benchmark(&self) -> Case {
+        Case {
+            name: by_redis_benchmark(&self.name),
+            title: format!("{}, redis-benchmark", self.title),
+            course: Course::RedisBenchmark { pipeline: self.depth() },
+            ..self.clone()
+        }
+    }
+
     /// The depth of the pipeline; 1 where there is none.
     pub(crate) fn depth(&self) -> usize {
         match self.course {
-            Course::Saturated { pipeline } => pipeline,
+            Course::Saturated { pipeline } | Course::RedisBenchmark { pipeline } => pipeline,
             _ => 1,
         }
     }
@@ -148,6 +183,9 @@ pub(crate) fn all(cores: usize) -> Vec<Case> {
     cases.extend(memory());
     cases.extend(growth());
     cases.extend(workers(cores));
+    let also = cases.iter().filter(|case| ALSO_BY_REDIS_BENCHMARK.contains(&case.name.as_str()));
+    let also: Vec<Case> = also.map(Case::by_redis_benchmark).collect();
+    cases.extend(also);
     cases
 }
 
@@ -346,13 +384,22 @@ fn workers(cores: usize) -> Vec<Case> {
 mod tests {
     use std::collections::HashSet;
 
-    use super::{Case, HALF_OF, all};
+    use super::{ALSO_BY_REDIS_BENCHMARK, Case, Course, HALF_OF, all, by_redis_benchmark};
 
     #[test]
     fn names_are_unique() {
         let cases = all(16);
         let names: HashSet<&String> = cases.iter().map(|case| &case.name).collect();
         assert_eq!(names.len(), cases.len());
+    }
+
+    #[test]
+    fn every_case_for_redis_benchmark_is_there() {
+        let all = all(2);
+        for name in ALSO_BY_REDIS_BENCHMARK {
+            let case = all.iter().find(|case| case.name == by_redis_benchmark(name)).expect(name);
+            assert!(matches!(case.course, Course::RedisBenchmark { .. }));
+        }
     }
 
     #[test]

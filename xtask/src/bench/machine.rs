@@ -123,14 +123,27 @@ pub(crate) fn cpu(process: u32) -> Result<Cpu> {
         let used = text.split(' ').next().context("an empty schedstat")?;
         nanoseconds += used.parse::<u64>().context("schedstat")?;
     }
+    let [user_us, system_us] = ticks_us(&process.to_string(), [11, 12])?;
+    Ok(Cpu { total_us: nanoseconds as f64 / 1000.0, user_us, system_us })
+}
+
+/// CPU time of the processes that this one started and has seen end, in steps of a tick.
+pub(crate) fn cpu_of_children() -> Result<Duration> {
+    let both = ticks_us("self", [13, 14])?;
+    Ok(Duration::from_micros(both.iter().sum::<f64>() as u64))
+}
+
+/// Times that the kernel accounts to a process, µs, by their place behind its name.
+fn ticks_us<const N: usize>(process: &str, places: [usize; N]) -> Result<[f64; N]> {
     let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
-    // The name in brackets may hold anything; the fields are counted from behind it.
-    let fields: Vec<&str> =
-        stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let ticks = |field: usize| -> Result<f64> {
-        Ok(fields.get(field).context("a short stat")?.parse::<f64>()? * TICK_US)
-    };
-    Ok(Cpu { total_us: nanoseconds as f64 / 1000.0, user_us: ticks(11)?, system_us: ticks(12)? })
+    // The name in brackets may hold anything.
+    let fields = stat.rsplit(')').next().unwrap_or_default();
+    let mut times = [0.0; N];
+    for (time, place) in times.iter_mut().zip(places) {
+        let field = fields.split_whitespace().nth(place).context("a short stat")?;
+        *time = field.parse::<f64>()? * TICK_US;
+    }
+    Ok(times)
 }
 
 /// CPU time of the calling thread.

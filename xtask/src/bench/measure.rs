@@ -10,6 +10,7 @@ use hdrhistogram::Histogram;
 use super::cases::{Case, Course, Third};
 use super::extremes;
 use super::fleet::{self, Fleet};
+use super::load::redis_benchmark::RedisBenchmark;
 use super::load::script::Script;
 use super::load::{Load, NEXT, REQUESTS_MIN, Shape, stream};
 use super::machine::{self, Busy, Cores, Cpu, Memory};
@@ -33,6 +34,9 @@ const START_MAX: Duration = Duration::from_secs(20);
 /// Open files beside those of the connections.
 const FILES_SPARE: u64 = 200;
 
+/// How latencies are told.
+const LATENCIES: [Metric; 4] = [Metric::P50, Metric::P99, Metric::P999, Metric::Max];
+
 /// How long each part of a measurement takes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pace {
@@ -55,6 +59,13 @@ pub(crate) struct Setting<'a> {
 struct Observation {
     cpu: Option<Cpu>,
     others: Busy,
+}
+
+impl Observation {
+    fn of(serving: &Serving, cores: &Cores) -> Result<Observation> {
+        let cpu = serving.process.map(machine::cpu).transpose()?;
+        Ok(Observation { cpu, others: Busy::of(&cores.others())? })
+    }
 }
 
 /// Starts the subject, drives the case, and stops the subject. What it cannot do is recorded.
@@ -129,6 +140,9 @@ fn run(
         Course::Saturated { pipeline } => {
             drive(case, Shape::Closed { pipeline }, serving, setting, sample)
         }
+        Course::RedisBenchmark { pipeline } => {
+            redis_benchmark(case, pipeline, serving, setting, sample)
+        }
         Course::HalfLoad => drive(case, half, serving, setting, sample),
         Course::Churn => drive(case, Shape::Churn, serving, setting, sample),
         Course::TwoOfThree(third) => {
@@ -169,17 +183,60 @@ fn drive(
         },
         while_set: None,
     };
-    let others = cores.others();
-    let outcome = load.run(|| {
-        let cpu = serving.process.map(machine::cpu).transpose()?;
-        Ok(Observation { cpu, others: Busy::of(&others)? })
-    })?;
-    let (before, after) = (outcome.before, outcome.after);
+    let outcome = load.run(|| Observation::of(serving, cores))?;
     let (requests, seconds) = (outcome.requests as f64, outcome.elapsed.as_secs_f64());
     ensure!(outcome.requests > 0, "not one request was answered within {seconds:.0} s");
     sample.set(Metric::Throughput, requests / seconds);
-    let metrics = [Metric::P50, Metric::P99, Metric::P999, Metric::Max];
-    record(&outcome.latency, metrics, sample);
+    record(&outcome.latency, LATENCIES, sample);
+    record_usage(&outcome.before, &outcome.after, (requests, seconds), cores, sample);
+    let threads = cores.load.len().min(case.connections) as f64;
+    sample.set(Metric::LoadBusy, outcome.generator.as_secs_f64() / (seconds * threads));
+    ensure!(
+        outcome.unanswered == 0,
+        "{} requests were not answered within {NEXT:?} of the answer before",
+        outcome.unanswered
+    );
+    Ok(())
+}
+
+/// The same for a load by `redis-benchmark`.
+fn redis_benchmark(
+    case: &Case,
+    pipeline: usize,
+    serving: &Serving,
+    setting: &Setting<'_>,
+    sample: &mut Sample,
+) -> Result<()> {
+    let Setting { cores, pace, folder, .. } = setting;
+    let load = RedisBenchmark {
+        target: *serving.listen.first().context("no address")?,
+        dataset: case.dataset,
+        operation: case.operation,
+        connections: case.connections,
+        pipeline,
+        cores: &cores.load,
+        span: pace.span,
+        folder,
+    };
+    let report = load.run(|| Observation::of(serving, cores))?;
+    let (requests, seconds) = (report.requests as f64, report.elapsed.as_secs_f64());
+    sample.set(Metric::Throughput, report.figures.requests_per_second);
+    for (metric, latency_us) in LATENCIES.into_iter().zip(report.figures.latencies) {
+        sample.set(metric, latency_us);
+    }
+    record_usage(&report.before, &report.after, (requests, seconds), cores, sample);
+    sample.set(Metric::LoadBusy, report.generator.as_secs_f64() / seconds);
+    Ok(())
+}
+
+/// What so many requests within so many seconds took.
+fn record_usage(
+    before: &Observation,
+    after: &Observation,
+    (requests, seconds): (f64, f64),
+    cores: &Cores,
+    sample: &mut Sample,
+) {
     if let (Some(before), Some(after)) = (before.cpu, after.cpu) {
         let spent = after.total_us - before.total_us;
         sample.set(Metric::Cpu, spent / requests);
@@ -191,14 +248,6 @@ fn drive(
         }
     }
     sample.set(Metric::OthersBusy, after.others.share_since(before.others));
-    let threads = cores.load.len().min(case.connections) as f64;
-    sample.set(Metric::LoadBusy, outcome.generator.as_secs_f64() / (seconds * threads));
-    ensure!(
-        outcome.unanswered == 0,
-        "{} requests were not answered within {NEXT:?} of the answer before",
-        outcome.unanswered
-    );
-    Ok(())
 }
 
 /// Median, p99, p99.9 and maximum, in µs.

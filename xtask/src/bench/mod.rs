@@ -22,6 +22,7 @@ mod samples;
 mod subject;
 mod svg;
 mod tables;
+mod waking;
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -91,7 +92,7 @@ pub(crate) fn run(words: &[&str]) -> Result<()> {
         let peers: Vec<Subject> = peers.map(Subject::Peer).collect();
         case.subjects.extend(peers);
     }
-    let conditions = conditions(&options, &all_cores);
+    let conditions = conditions(&options, &all_cores)?;
     let mut bench = Bench::open(&options, all_cores)?;
     let failures = bench.measure_all(&cases)?;
     bench.stop()?;
@@ -336,7 +337,7 @@ fn origin(options: &Options, cores: usize) -> Result<String> {
 }
 
 /// Where and how: machine, system, versions, rounds.
-fn conditions(options: &Options, cores: &[usize]) -> Conditions {
+fn conditions(options: &Options, cores: &[usize]) -> Result<Conditions> {
     let first_line = |program: &str, arguments: &[&str]| {
         let output = Command::new(program).args(arguments).output().ok();
         let text = output.and_then(|output| String::from_utf8(output.stdout).ok());
@@ -344,8 +345,10 @@ fn conditions(options: &Options, cores: &[usize]) -> Conditions {
     };
     let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let waking = waking::measure(cores)?;
     let text = format!(
-        "{} rounds of {} s on {} cores ({}), Linux {}; commit {}, twemproxy 0.5.0 of Debian, {}, {}, {}.",
+        "{} rounds of {} s on {} cores ({}), Linux {}; commit {}, twemproxy 0.5.0 of Debian, {}, {}, {}. Here, waking a \
+         thread that sleeps on another core costs {:.1} µs, and sleeping {:.1} µs of CPU time.",
         options.rounds,
         options.pace.span.as_secs_f64(),
         cores.len(),
@@ -355,8 +358,10 @@ fn conditions(options: &Options, cores: &[usize]) -> Conditions {
         first_line("redis-server", &["--version"]).split(" sha=").next().unwrap_or_default(),
         first_line("memcached", &["--version"]),
         first_line("haproxy", &["-v"]).split('-').next().unwrap_or_default(),
+        waking.wake_us,
+        waking.sleep_us,
     );
-    Conditions { text, cores: cores.len() }
+    Ok(Conditions { text, cores: cores.len() })
 }
 
 /// Where cargo builds.

@@ -83,7 +83,10 @@ fn cpu(cases: &[Case], samples: &Samples) -> Option<Plot> {
         let is_usual = case.connections == 50 || case.dataset.value_bytes > 32;
         is_usual
             && !case.tells_first_reply()
-            && matches!(case.course, Course::Saturated { .. } | Course::HalfLoad)
+            && matches!(
+                case.course,
+                Course::Saturated { .. } | Course::RedisBenchmark { .. } | Course::HalfLoad
+            )
     });
     let all = series(&cases, samples, Metric::Cpu);
     let theirs = all.iter().find(|series| series.name == "twemproxy 0.5")?.values.clone();

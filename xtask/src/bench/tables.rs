@@ -119,7 +119,11 @@ impl<'a> Tables<'a> {
             bound += usize::from(sample.is_bound_by_load());
             all += 1;
         }
-        matches!(case.course, Course::Saturated { .. } | Course::Churn) && 2 * bound > all
+        let is_closed_loop = matches!(
+            case.course,
+            Course::Saturated { .. } | Course::RedisBenchmark { .. } | Course::Churn
+        );
+        is_closed_loop && 2 * bound > all
     }
 }
 

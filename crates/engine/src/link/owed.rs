@@ -11,9 +11,11 @@ use crate::counters::ServerCounts;
 /// A reply that a server owes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Owed {
-    /// Index of the request, [`NONE`] when it has been answered already and the reply is to be swallowed.
+    /// Index of the request, [`NONE`](crate::pipeline::NONE) when it has been answered already and the reply is to be
+    /// swallowed.
     pub(crate) request: u32,
-    /// Index of the fragment within the request's split, [`NONE`] when the request was forwarded whole.
+    /// Index of the fragment within the request's split, [`NONE`](crate::pipeline::NONE) when the request was forwarded
+    /// whole.
     pub(crate) fragment: u32,
     /// Length of the request.
     pub(super) bytes: u32,
@@ -45,22 +47,23 @@ impl Asked {
         Asked(command.id as u8)
     }
 
+    fn command(self) -> Option<&'static memcached::Command> {
+        memcached::command::all().get(usize::from(self.0))
+    }
+
     /// Whether it is `version`.
     pub(super) fn is_version(self) -> bool {
-        let command = memcached::command::all().get(usize::from(self.0));
-        command.is_some_and(|command| command.policy == memcached::Policy::Keyless)
+        self.command().is_some_and(|command| command.policy == memcached::Policy::Keyless)
     }
 
     /// Whether a server can mean what begins like `head` as the answer to it, and as a value.
     pub(super) fn is_value(self, head: &[u8]) -> bool {
-        let command = memcached::command::all().get(usize::from(self.0));
-        command.is_some_and(|command| command.is_value(head))
+        self.command().is_some_and(|command| command.is_value(head))
     }
 
     /// Whether a server can mean `reply` as the answer to it.
     fn is_answered_by(self, reply: &[u8]) -> bool {
-        let command = memcached::command::all().get(usize::from(self.0));
-        command.is_none_or(|command| command.is_answer(reply))
+        self.command().is_none_or(|command| command.is_answer(reply))
     }
 }
 

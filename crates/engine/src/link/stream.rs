@@ -146,7 +146,7 @@ impl Engine {
         let counts = &self.pools[link.pool as usize].servers[link.server as usize].counts;
         counts.responses.add(1);
         self.counts.shed.add(1);
-        self.deliver(request, Message::Lent(reply::memory_reply(self.links[l as usize].protocol)));
+        self.deliver(request, Message::Lent(reply::reply_shed(self.links[l as usize].protocol)));
     }
 
     /// Passes on what was gathered before the reply began to flow, without copying it.

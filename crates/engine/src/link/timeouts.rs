@@ -3,7 +3,7 @@
 //! Within one connection requests expire in the order of its FIFO, so only its head is looked at, and no timer exists: the
 //! engine knows the earliest moment at which anything can be late and looks at every connection when that has come.
 
-use super::{Break, Phase};
+use super::{Break, Link, Phase};
 use crate::health::Failure;
 use crate::pipeline::NONE;
 use crate::reply::fault;
@@ -42,10 +42,7 @@ impl Engine {
             if deadline > now.mono_us {
                 return Some(deadline);
             }
-            if !link.is_probe() {
-                self.count_timeout(link.pool, link.server);
-            }
-            self.break_link(l, Break::Fault(fault::TIMED_OUT), now);
+            self.time_out(l, now);
             return None;
         }
         if link.is_paused() {
@@ -62,8 +59,7 @@ impl Engine {
         let link = &self.links[l as usize];
         let unsent = link.silent.front().map(|silence| silence.at + timeout_us);
         if unsent.is_some_and(|deadline| deadline <= now.mono_us) {
-            self.count_timeout(link.pool, link.server);
-            self.break_link(l, Break::Fault(fault::TIMED_OUT), now);
+            self.time_out(l, now);
             return None;
         }
         let next = link.fifo.get(link.late as usize).map(|owed| owed.at + timeout_us);
@@ -72,15 +68,21 @@ impl Engine {
         if link.late == 0 || link.is_flowing() && link.late <= LATE_MAX {
             return next;
         }
-        // A connection that serves nobody counts as silent: what it sends may not even be what it owes.
-        let late_since = link.late_since.unwrap_or(now.mono_us);
-        let silent_at =
-            (link.heard_at + timeout_us).min(late_since + LATE_TIMEOUTS_MAX * timeout_us);
+        let silent_at = link.silent_at(timeout_us, now);
         if now.mono_us >= silent_at || link.late > LATE_MAX {
             self.break_link(l, Break::Silent, now);
             return None;
         }
         Some(next.map_or(silent_at, |next| next.min(silent_at)))
+    }
+
+    /// Ends a connection that could not be made, or took nothing, in its time.
+    fn time_out(&mut self, l: u32, now: Now) {
+        let link = &self.links[l as usize];
+        if !link.is_probe() {
+            self.count_timeout(link.pool, link.server);
+        }
+        self.break_link(l, Break::Fault(fault::TIMED_OUT), now);
     }
 
     /// Answers the requests of a connection that are out of time; their replies will be swallowed.
@@ -107,5 +109,14 @@ impl Engine {
 
     pub(super) fn count_timeout(&self, pool: u32, server: u32) {
         self.pools[pool as usize].servers[server as usize].counts.server_timedout.add(1);
+    }
+}
+
+impl Link {
+    /// When it counts as silent, owing late replies: it has sent nothing for a timeout, or answered nothing in time for
+    /// several. One that serves nobody is as good as silent, for what it sends may not even be what it owes.
+    fn silent_at(&self, timeout_us: u64, now: Now) -> u64 {
+        let late_since = self.late_since.unwrap_or(now.mono_us);
+        (self.heard_at + timeout_us).min(late_since + LATE_TIMEOUTS_MAX * timeout_us)
     }
 }

@@ -3,11 +3,12 @@
 //! It is built whole by the configuration, validated before it is published, and never changed afterwards; a worker
 //! that receives a newer one compares identities and keeps what is the same. Nothing here is mutable or shared state.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sharding::{Distribution, Hash, HashTag};
+use sharding::{Distribution, Hash, HashTag, Node};
 
 /// Everything a worker needs to route, published as one value.
 #[derive(Debug)]
@@ -157,6 +158,14 @@ pub struct Server {
     pub weight: u32,
 }
 
+impl Server {
+    /// What decides which keys it gets.
+    #[must_use]
+    pub fn node(&self) -> Node<'_> {
+        Node { name: self.name.as_bytes(), weight: self.weight }
+    }
+}
+
 /// Where a server listens.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Address {
@@ -169,6 +178,17 @@ pub enum Address {
     },
     /// A unix stream socket.
     Unix(PathBuf),
+}
+
+/// `HOST:PORT`, an IPv6 literal in brackets, or the path.
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Address::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Address::Tcp { host, port } => write!(f, "{host}:{port}"),
+            Address::Unix(path) => path.display().fmt(f),
+        }
+    }
 }
 
 /// Bounds that keep memory finite whatever the peers do. The root key `global:` sets them.

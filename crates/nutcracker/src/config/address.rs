@@ -13,6 +13,8 @@ use super::Listen;
 use super::fault::{Problem, words};
 use super::value;
 
+/// How an item of `servers` is written, for messages.
+pub(super) const SERVER_FORM: &str = "HOST:PORT:WEIGHT [NAME] or /PATH:WEIGHT [NAME]";
 /// The path of a unix socket is shorter than this, as the kernel demands.
 const UNIX_PATH_BYTES: usize = 108;
 /// The port that a server's default name leaves out, for the sake of libmemcached's placement.
@@ -127,7 +129,7 @@ pub(super) fn server(item: &str) -> Result<Server, Problem> {
     };
     let (place, weight) =
         spec.rsplit_once(':').ok_or_else(|| malformed(item, "end with ':1' for a weight of 1"))?;
-    let parsed = match cli_weight(weight) {
+    let parsed = match positive(weight) {
         Some(weight) => weight,
         None if place.starts_with('/') || place.contains(':') => {
             return Err(bad_weight(item, weight));
@@ -144,8 +146,8 @@ pub(super) fn server(item: &str) -> Result<Server, Problem> {
     })
 }
 
-fn cli_weight(text: &str) -> Option<u32> {
-    crate::cli::decimal(text.as_bytes()).filter(|&weight| weight != 0)
+fn positive(text: &str) -> Option<u32> {
+    crate::cli::decimal(text.as_bytes()).filter(|&number| number != 0)
 }
 
 fn unix(item: &str, path: &str) -> Result<(Address, String), Problem> {
@@ -168,7 +170,7 @@ fn tcp(item: &str, place: &str) -> Result<(Address, String), Problem> {
 fn malformed(item: &str, fix: &str) -> Problem {
     Problem::Value {
         found: item.to_owned(),
-        expected: String::from("HOST:PORT:WEIGHT [NAME] or /PATH:WEIGHT [NAME]"),
+        expected: String::from(SERVER_FORM),
         fix: fix.to_owned(),
     }
 }

@@ -241,7 +241,8 @@ fn lines(path: &std::path::Path, faults: &[Fault]) -> String {
     lines.join("\n")
 }
 
-/// The reason in `error` without what the standard library puts around it.
+/// The reason in `error` without what the standard library puts around it. Like `process::os_error_text`, which is above
+/// the configuration in the order of modules.
 pub(super) fn words(error: &io::Error) -> String {
     let text = error.to_string();
     let reason = text.strip_prefix("failed to lookup address information: ").unwrap_or(&text);

@@ -6,7 +6,7 @@ use sharding::{Distribution, Hash, HashTag};
 
 use super::address::{self, Resolver};
 use super::fault::Problem;
-use super::value::{self, boolean, milliseconds, number};
+use super::value::{self, NUMBER_MAX, boolean, milliseconds, number};
 use super::{Global, Pool};
 use crate::cli::{self, Workers};
 
@@ -237,7 +237,7 @@ pub const POOL: &[Key<Pool>] = &[
         since: Since::Twemproxy,
         doc: "Connections to each server from each worker. One client always uses the same one, so its requests stay in order. Up to 4 more exist while very large replies are under way.",
         set: |pool, text, _| {
-            value::number_from(text, 1).map(|count| pool.server_connections = count)
+            value::number_within(text, 1..=NUMBER_MAX).map(|count| pool.server_connections = count)
         },
         show: |pool| bare(pool.server_connections),
     },
@@ -295,7 +295,8 @@ pub const POOL: &[Key<Pool>] = &[
         since: Since::Nutcracker,
         doc: "The share of the servers of the pool that may be ejected at once. A server that fails beyond it stays, and its requests get their errors, so that trouble with the network does not send every key to the last server. Needs `auto_eject_hosts: true`.",
         set: |pool, text, _| {
-            value::number_up_to(text, 100).map(|percent| pool.max_ejected_percent = percent as u8)
+            value::number_within(text, 0..=100)
+                .map(|percent| pool.max_ejected_percent = percent as u8)
         },
         show: |pool| bare(pool.max_ejected_percent),
     },
@@ -423,7 +424,8 @@ pub const GLOBAL_KEYS: &[Key<Global>] = &[
         since: Since::Nutcracker,
         doc: "A client with more unanswered requests than this is not read any further until some are answered.",
         set: |global, text, _| {
-            value::number_from(text, 1).map(|count| global.client_requests_max = count)
+            value::number_within(text, 1..=NUMBER_MAX)
+                .map(|count| global.client_requests_max = count)
         },
         show: |global| bare(global.client_requests_max),
     },
@@ -434,7 +436,7 @@ pub const GLOBAL_KEYS: &[Key<Global>] = &[
         since: Since::Nutcracker,
         doc: "Under load, a worker waits up to half a round trip to its servers, and never longer than this, so that one read and one write serve many clients: between two turns of its loop, or after each where it finds that to bring more throughput or to cost no latency. The replies to a pipeline wait for each other for up to two such round trips, 500 microseconds at most. It never waits at low load. 0 switches the wait off.",
         set: |global, text, _| {
-            value::number_up_to(text, 1000).map(|us| global.batch_window_us = us.into())
+            value::number_within(text, 0..=1000).map(|us| global.batch_window_us = us.into())
         },
         show: |global| bare(global.batch_window_us),
     },

@@ -4,7 +4,6 @@
 use std::io::{self, Read, Write};
 use std::path::Path;
 
-use engine::topology::Address;
 use sharding::Distribution;
 
 use super::address::{self, Resolver};
@@ -127,17 +126,9 @@ fn route_keys(pool: &Pool, keys: &[Vec<u8>], out: &mut dyn Write) -> io::Result<
         // Nothing is drawn: pools that distribute at random do not come here, except with one server.
         let server = &pool.servers[sharder.shard(key, || 0)];
         let name = server.name.as_bytes().escape_ascii();
-        writeln!(out, "{}\t{name}\t{}", key.escape_ascii(), address_text(&server.address))?;
+        writeln!(out, "{}\t{name}\t{}", key.escape_ascii(), server.address)?;
     }
     Ok(())
-}
-
-fn address_text(address: &Address) -> String {
-    match address {
-        Address::Tcp { host, port } if host.contains(':') => format!("[{host}]:{port}"),
-        Address::Tcp { host, port } => format!("{host}:{port}"),
-        Address::Unix(path) => path.display().to_string(),
-    }
 }
 
 fn load_quietly(options: &Options, err: &mut dyn Write) -> io::Result<Option<Loaded>> {

@@ -13,7 +13,7 @@ use sharding::{Distribution, Hash, HashTag};
 
 use crate::cli::Workers;
 
-/// A whole configuration: valid by construction when it comes from [`load`](super::load).
+/// A whole configuration: valid by construction when it comes from [`load()`](super::load()).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// At least one, names unique, in the order of [`sharding::compare_names`].

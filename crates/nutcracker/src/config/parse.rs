@@ -348,18 +348,15 @@ fn only_item(node: &Node, lists: usize) -> &Node {
 
 fn read_server(item: &Node) -> Result<Server, Problem> {
     match &item.value {
-        Value::Scalar(text) if text.is_empty() => {
-            let expected = String::from("HOST:PORT:WEIGHT [NAME] or /PATH:WEIGHT [NAME]");
-            Err(Problem::Empty {
-                expected,
-                fix: "write a server after the dash, or remove the line",
-            })
-        }
+        Value::Scalar(text) if text.is_empty() => Err(Problem::Empty {
+            expected: String::from(address::SERVER_FORM),
+            fix: "write a server after the dash, or remove the line",
+        }),
         Value::Scalar(text) if text.contains('\0') => Err(nul(text)),
         Value::Scalar(text) => address::server(text),
         _ => Err(Problem::Shape {
             found: item.describe(),
-            expected: "HOST:PORT:WEIGHT [NAME] or /PATH:WEIGHT [NAME]",
+            expected: address::SERVER_FORM,
             fix: String::from("write one server per line without a blank after its colons"),
         }),
     }

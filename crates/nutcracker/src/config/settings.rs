@@ -40,14 +40,12 @@ impl Settings {
         let path = |flag: &Option<PathBuf>, file: &Option<PathBuf>| {
             flag.clone().or_else(|| file.clone()).filter(|path| !path.as_os_str().is_empty())
         };
-        let flag_level =
-            options.log_level.map(|level| u8::try_from(level).unwrap_or(LOG_LEVEL_MAX));
         let flag_interval =
             options.stats_interval_ms.map(|ms| Duration::from_millis(u64::from(ms)));
         Settings {
             workers: options.workers.or(global.workers).unwrap_or_default(),
             log_output: path(&options.log_output, &global.log_output),
-            log_level: flag_level.or(global.log_level).unwrap_or(5),
+            log_level: options.log_level.map(log_level).or(global.log_level).unwrap_or(5),
             stats_addr: options
                 .stats_addr
                 .clone()

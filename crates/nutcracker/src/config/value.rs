@@ -2,38 +2,27 @@
 //!
 //! Each reader takes the text and gives the value, or the [`Problem`] that tells what belongs there.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::fault::Problem;
 use crate::cli;
 
 /// The largest number twemproxy 0.5 holds.
-const NUMBER_MAX: u32 = i32::MAX as u32;
+pub(super) const NUMBER_MAX: u32 = i32::MAX as u32;
 
 /// Decimal digits, at most 2147483647.
 pub(super) fn number(text: &str) -> Result<u32, Problem> {
-    number_from(text, 0)
+    number_within(text, 0..=NUMBER_MAX)
 }
 
-/// As [`number`], and not below `least`.
-pub(super) fn number_from(text: &str, least: u32) -> Result<u32, Problem> {
+/// As [`number`], and within `range`.
+pub(super) fn number_within(text: &str, range: RangeInclusive<u32>) -> Result<u32, Problem> {
     match cli::decimal(text.as_bytes()) {
-        Some(number) if number >= least => Ok(number),
+        Some(number) if range.contains(&number) => Ok(number),
         _ => Err(Problem::Value {
             found: text.to_owned(),
-            expected: format!("a whole number from {least} to {NUMBER_MAX}"),
-            fix: String::from("write digits only, without sign, unit, blank or decimal point"),
-        }),
-    }
-}
-
-/// As [`number`], and not above `most`.
-pub(super) fn number_up_to(text: &str, most: u32) -> Result<u32, Problem> {
-    match cli::decimal(text.as_bytes()) {
-        Some(number) if number <= most => Ok(number),
-        _ => Err(Problem::Value {
-            found: text.to_owned(),
-            expected: format!("a whole number from 0 to {most}"),
+            expected: format!("a whole number from {} to {}", range.start(), range.end()),
             fix: String::from("write digits only, without sign, unit, blank or decimal point"),
         }),
     }

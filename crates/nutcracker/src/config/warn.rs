@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
-use engine::topology::{Address, OnEject, Protocol};
-use sharding::{Distribution, Hash, Node, Sharder};
+use engine::topology::{Address, OnEject, Protocol, Server};
+use sharding::{Distribution, Hash, Sharder};
 
 use super::address::permissions_are_odd;
 use super::fault::{Position, Subject, shown};
@@ -187,11 +187,7 @@ fn of_servers(pool: &Pool) -> Vec<(usize, Caution)> {
 
 /// The routing of `pool` with every server live.
 pub(super) fn sharder(pool: &Pool) -> Sharder {
-    let node =
-        |server: &'_ engine::topology::Server| (server.name.clone().into_bytes(), server.weight);
-    let owned: Vec<(Vec<u8>, u32)> = pool.servers.iter().map(node).collect();
-    let nodes: Vec<Node<'_>> =
-        owned.iter().map(|(name, weight)| Node { name, weight: *weight }).collect();
+    let nodes: Vec<_> = pool.servers.iter().map(Server::node).collect();
     Sharder::new(pool.hash, pool.hash_tag, pool.distribution, &nodes)
 }
 

@@ -204,7 +204,7 @@ impl Shared {
                 Ok(addresses)
             }
             Ok(_) => state.last_good_or(name, "no address"),
-            Err(error) => state.last_good_or(name, &reason(&error)),
+            Err(error) => state.last_good_or(name, &os_error_text(&error)),
         };
         drop(state);
         for answer in answers {
@@ -238,12 +238,6 @@ impl State {
 /// The same error once more.
 fn again(error: &io::Error) -> io::Error {
     error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)
-}
-
-fn reason(error: &io::Error) -> String {
-    let text = os_error_text(error);
-    // The standard library puts this in front of what the system says.
-    text.strip_prefix("failed to lookup address information: ").map_or(text.clone(), str::to_owned)
 }
 
 #[cfg(all(test, loom))]

@@ -68,11 +68,6 @@ impl Notifier {
         Ok(())
     }
 
-    /// The start failed: the foreground process exits with `status`.
-    pub fn failed(mut self, status: u8) {
-        let _ = self.pipe.write_all(&[status]);
-    }
-
     /// Process id of the foreground process.
     #[must_use]
     pub fn foreground(&self) -> u32 {

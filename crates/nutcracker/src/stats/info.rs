@@ -6,13 +6,11 @@ use std::sync::Arc;
 use engine::Environment;
 use engine::counters::{Counts, PoolCounts, ServerCounts};
 use engine::topology::{Pool, Server};
+use proto::resp::command::REDIS_VERSION;
 use reactor::Clock;
 
 use super::published::{Published, Reloads, Snapshot};
 use crate::worker::Shared;
-
-/// Redis version whose commands the proxy's table describes; clients choose their dialect by it.
-const REDIS_VERSION: &str = "7.2.0";
 
 /// Reads the counts of all workers.
 pub struct Info {
@@ -68,7 +66,8 @@ impl Reading<'_> {
 
     fn server_sum(&self, count: impl Fn(&ServerCounts) -> u64) -> u64 {
         self.sum(|worker| {
-            worker.pools.iter().flat_map(|pool| &pool.servers).map(|server| count(server)).sum()
+            let servers = worker.pools.iter().flat_map(|pool| &pool.servers);
+            servers.map(|server| count(server)).fold(0, u64::wrapping_add)
         })
     }
 

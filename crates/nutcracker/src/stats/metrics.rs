@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engine::counters::{Counts, PoolCounts, ServerCounts};
-use engine::topology::{Address, Topology};
+use engine::topology::Topology;
 
 use super::catalogue::{self, Kind, Metric};
 use super::published::{Reload, Reloads};
@@ -105,7 +105,7 @@ const PROCESS: [Process; 9] = [
         |out| {
             for pool in &out.scrape.topology.pools {
                 for server in &pool.servers {
-                    let (address, weight) = (address(&server.address), server.weight.to_string());
+                    let (address, weight) = (server.address.to_string(), server.weight.to_string());
                     out.sample(&[&pool.name, &server.name, &address, &weight], 1)?;
                 }
             }
@@ -253,14 +253,6 @@ fn escape(text: &mut String, value: &str) -> fmt::Result {
         '"' | '\\' => write!(text, "\\{character}"),
         _ => text.write_char(character),
     })
-}
-
-fn address(address: &Address) -> String {
-    match address {
-        Address::Tcp { host, port } if host.contains(':') => format!("[{host}]:{port}"),
-        Address::Tcp { host, port } => format!("{host}:{port}"),
-        Address::Unix(path) => path.display().to_string(),
-    }
 }
 
 #[cfg(test)]

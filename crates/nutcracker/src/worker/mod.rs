@@ -272,6 +272,26 @@ impl WorkerCore {
         }
     }
 
+    fn unlisten(&mut self, listener: u32, receipt: Receipt) {
+        if let Some(at) = self.accepting.iter().position(|known| *known == listener) {
+            self.accepting.swap_remove(at);
+            self.ops.unlisten.push(listener);
+        }
+        self.receipts.push(receipt);
+    }
+
+    /// The name of a server was resolved, or not.
+    fn resolved(&mut self, resolved: Resolved, at: Now) {
+        let slot = resolved.slot;
+        match self.dialer.resolved(resolved) {
+            dial::Outcome::Stale => {}
+            dial::Outcome::Targets(targets) => self.ops.connect.push((slot, targets)),
+            dial::Outcome::Unknown => {
+                self.engine.failed(slot, engine::fault::HOST_IS_DOWN, now(at));
+            }
+        }
+    }
+
     /// Moves connections to close and to open to the reactor's list.
     fn gather_connections(&mut self) {
         let actions = self.engine.actions();
@@ -458,23 +478,8 @@ impl Core for WorkerCore {
             Message::Sibling { pool, event } => self.engine.heed_from(&pool, &event, now(at)),
             Message::Publish(publication) => self.follow(&publication, at),
             Message::Listen(accepting) => self.listen(accepting),
-            Message::Unlisten { listener, receipt } => {
-                if let Some(at) = self.accepting.iter().position(|known| *known == listener) {
-                    self.accepting.swap_remove(at);
-                    self.ops.unlisten.push(listener);
-                }
-                self.receipts.push(receipt);
-            }
-            Message::Resolved(resolved) => {
-                let slot = resolved.slot;
-                match self.dialer.resolved(resolved) {
-                    dial::Outcome::Stale => {}
-                    dial::Outcome::Targets(targets) => self.ops.connect.push((slot, targets)),
-                    dial::Outcome::Unknown => {
-                        self.engine.failed(slot, engine::fault::HOST_IS_DOWN, now(at));
-                    }
-                }
-            }
+            Message::Unlisten { listener, receipt } => self.unlisten(listener, receipt),
+            Message::Resolved(resolved) => self.resolved(resolved, at),
             Message::RollCall(answers) => {
                 answers.fetch_add(1, Ordering::Relaxed);
             }

@@ -138,7 +138,7 @@ impl WorkerCore {
                 let Newcomer { pool, sender, .. } = newcomer;
                 log::warn!(
                     "close {} in pool '{}': no PROXY header at its beginning ({}), 'proxy_protocol: true' expects one",
-                    report::c(sender),
+                    report::client(sender),
                     pool.name,
                     flaw.text()
                 );
@@ -165,7 +165,7 @@ impl WorkerCore {
             }
             Ok(place) => self.places.extend(place.flatten().map(|place| (slot, place))),
         }
-        report::accepted(peer, &pool.name, Some(*sender));
+        report::accepted(peer, &pool.name, *sender);
         true
     }
 
@@ -175,7 +175,7 @@ impl WorkerCore {
             self.newcomers.waiting.remove(&slot)
             && !bytes.is_empty()
         {
-            let (c, len) = (report::c(sender), bytes.len());
+            let (c, len) = (report::client(sender), bytes.len());
             log::warn!(
                 "eof {c} in pool '{}' discarding incomplete PROXY header len {len}",
                 pool.name
@@ -186,7 +186,7 @@ impl WorkerCore {
     /// Closes newcomers that have taken too long.
     pub(super) fn give_up_newcomers(&mut self, at: Now) {
         while let Some((slot, Newcomer { pool, sender, .. }, len)) = self.newcomers.overdue(at) {
-            let c = report::c(sender);
+            let c = report::client(sender);
             log::warn!(
                 "close {c} in pool '{}': no whole PROXY header within {} s ({len} bytes came), 'proxy_protocol: true' expects one",
                 pool.name,

@@ -58,45 +58,48 @@ pub(super) fn log(event: &Event, index: u32, pool: &Pool) {
             let hint = if matches!(command, "PROXY" | "") { HINT } else { "" };
             log::warn!(
                 "parsed unsupported command '{command}' in pool '{name}' from {}{hint}",
-                c(peer)
+                client(peer)
             );
         }
         Event::Malformed { peer, reason, .. } => {
             let hint = if reason == Reason::EmptyRequest.text() { HINT } else { "" };
-            log::warn!("close {} in pool '{name}': {reason}{hint}", c(peer));
+            log::warn!("close {} in pool '{name}': {reason}{hint}", client(peer));
         }
         Event::BinaryProtocol { peer, .. } => {
             log::warn!(
                 "close {} in pool '{name}': it speaks memcached's binary protocol, which is not served; \
                  switch the client to the text protocol",
-                c(peer)
+                client(peer)
             );
         }
         Event::IncompleteRequest { peer, bytes, .. } => {
-            log::warn!("eof {} in pool '{name}' discarding incomplete req len {bytes}", c(peer));
+            log::warn!(
+                "eof {} in pool '{name}' discarding incomplete req len {bytes}",
+                client(peer)
+            );
         }
     }
 }
 
 /// Logs that a client is served. One that a load balancer announced came through the address of that.
-pub(super) fn accepted(peer: Option<SocketAddr>, pool: &str, balancer: Option<Option<SocketAddr>>) {
+pub(super) fn accepted(peer: Option<SocketAddr>, pool: &str, balancer: Option<SocketAddr>) {
     if !log::log_enabled!(log::Level::Info) {
         return;
     }
-    let through = balancer.flatten().map(|balancer| format!(" through '{balancer}'"));
-    log::info!("accepted {} in pool '{pool}'{}", c(peer), through.unwrap_or_default());
+    let through = balancer.map(|balancer| format!(" through '{balancer}'"));
+    log::info!("accepted {} in pool '{pool}'{}", client(peer), through.unwrap_or_default());
 }
 
 /// Logs that an address has as many clients as it may.
 pub(super) fn refused(peer: Option<SocketAddr>, pool: &str, max: u32) {
     log::warn!(
         "refused {} in pool '{pool}': its address has {max} clients, the most that 'max_clients_per_address' allows",
-        c(peer)
+        client(peer)
     );
 }
 
 /// A client as twemproxy writes it: `c`, and its address where it has one.
-pub(super) fn c(peer: Option<SocketAddr>) -> String {
+pub(super) fn client(peer: Option<SocketAddr>) -> String {
     peer.map_or_else(|| "c".into(), |peer| format!("c '{peer}'"))
 }
 

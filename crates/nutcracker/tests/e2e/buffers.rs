@@ -93,6 +93,8 @@ fn a_slow_reader_of_a_big_reply_delays_nobody_and_its_memory_comes_back() {
         let mut slow = proxy.client();
         slow.shrink_receive_buffer(128 << 10);
         slow.send_request(&["GET", "big"]);
+        // What the server is asked behind the value before the proxy knows its size has to wait for all of it.
+        slow.await_input();
         for n in 0..200 {
             let value = n.to_string();
             assert_eq!(other.call(&["SET", "small", &value]), Reply::ok());

@@ -137,6 +137,7 @@ fn an_address_that_cannot_be_had_is_an_error() {
         let (status, log) = idle().arguments(&["-a", address]).run_to_end();
         assert_eq!(status.code(), Some(1), "{address}: {log}");
         assert!(log.contains(reason), "{address}: {log}");
+        assert!(!log.contains("failed to lookup"), "it says twice what failed: {log}");
     }
 }
 

@@ -6,7 +6,7 @@ use super::command::{self, Command, Policy, Shape};
 use super::key::Decoded;
 use super::limits::{KEY_BYTES_MAX, SERVED_LINE_BYTES_MAX, VALUE_BYTES_MAX};
 use super::{Malformed, Reason, Refusal, Request, Silence, number};
-use crate::{Span, http};
+use crate::{Span, argument, http};
 
 const NO_REPLY: &[u8] = b"noreply";
 
@@ -184,7 +184,7 @@ impl Line<'_> {
     }
 
     fn check_numbers(&self, command: &Command) -> Result<(), Refusal> {
-        let word = |place: usize| self.args.get(place).copied().unwrap_or_default().of(self.bytes);
+        let word = |place: usize| argument(self.bytes, self.args, place);
         let optional = if command.shape == Shape::Cas { 6 } else { 5 };
         let is_unique =
             command.shape == Shape::Storage || number::unsigned(word(5), u64::MAX).is_some();
@@ -216,11 +216,9 @@ impl Line<'_> {
                 _ => {}
             }
         }
-        if flags.is_base64 {
-            let key = self.args.get(1).copied().unwrap_or_default().of(self.bytes);
-            if Decoded::default().decode(key).is_none() {
-                return Err(Refusal::BadKeyEncoding);
-            }
+        let key = argument(self.bytes, self.args, 1);
+        if flags.is_base64 && Decoded::default().decode(key).is_none() {
+            return Err(Refusal::BadKeyEncoding);
         }
         Ok(flags)
     }

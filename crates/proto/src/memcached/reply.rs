@@ -3,6 +3,7 @@
 
 use super::limits::{REPLY_BYTES_MAX, REPLY_LINE_BYTES_MAX, VALUE_BYTES_MAX};
 use super::{Malformed, Reason, Value, number};
+use crate::span::offset32;
 
 /// What the bytes at hand are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -235,11 +236,6 @@ fn is_blank(rest: &[u8]) -> bool {
 
 fn malformed(offset: usize, reason: Reason) -> Halt {
     Halt::Malformed(Malformed::at(offset, reason))
-}
-
-/// An offset within a message; messages are bounded to what 32 bits hold.
-fn offset32(offset: usize) -> u32 {
-    u32::try_from(offset).unwrap_or(u32::MAX)
 }
 
 /// The length of the block that begins with the header line at the front of `bytes`.

@@ -4,7 +4,8 @@
 use super::limits::{KEY_BYTES_MAX, KEYS_LINE_BYTES_MAX, KEYS_MAX, LINE_BYTES_MAX};
 use super::line::{Line, Verdict};
 use super::{Command, Malformed, Policy, Reason, Refusal, binary, command, key};
-use crate::Span;
+use crate::span::offset32;
+use crate::{Span, argument};
 
 /// What the bytes at hand are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +78,7 @@ impl Request {
         decoded: &'b mut key::Decoded,
     ) -> &'b [u8] {
         let Policy::SingleShard { key } = self.command.policy else { return &[] };
-        let word = args.get(key).copied().unwrap_or_default().of(bytes);
+        let word = argument(bytes, args, key);
         if self.is_base64 { decoded.decode(word).unwrap_or_default() } else { word }
     }
 
@@ -352,9 +353,4 @@ fn value(bytes: &[u8], request: Request) -> Scan {
         }
         Some(_) => Scan::Malformed(Malformed::at(end, Reason::BadDataChunk)),
     }
-}
-
-/// An offset within a request; requests are bounded to what 32 bits hold.
-fn offset32(offset: usize) -> u32 {
-    u32::try_from(offset).unwrap_or(u32::MAX)
 }

@@ -4,6 +4,7 @@
 use super::limits::{ELEMENTS_MAX, LINE_BYTES_MAX, MESSAGE_BYTES_MAX};
 use super::number::Number;
 use super::{Malformed, Reason};
+use crate::span::offset32;
 
 /// What the bytes at hand are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -387,11 +388,6 @@ fn line_end(bytes: &[u8], at: u32, reason: Reason) -> Result<u32, Halt> {
 
 fn malformed(offset: usize, reason: Reason) -> Halt {
     Halt::Malformed(Malformed::at(offset, reason))
-}
-
-/// An offset within a message; messages are bounded to what 32 bits hold.
-fn offset32(offset: usize) -> u32 {
-    u32::try_from(offset).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

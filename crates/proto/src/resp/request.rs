@@ -7,6 +7,7 @@ use super::limits::{ARGS_MAX, BULK_BYTES_MAX, INLINE_BYTES_MAX, MESSAGE_BYTES_MA
 use super::number::{Number, NumberError};
 use super::{Malformed, Reason};
 use crate::Span;
+use crate::span::offset32;
 
 /// What the bytes at hand are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,7 +153,7 @@ impl RequestScanner {
             Stage::Mark | Stage::Length => self.at,
             Stage::Payload => self.payload_end().unwrap_or(u32::MAX).saturating_sub(2),
         };
-        let forgotten = u32::try_from(at_most).unwrap_or(u32::MAX).min(settled);
+        let forgotten = offset32(at_most).min(settled);
         if self.stage == Stage::Payload {
             let of_payload = forgotten.saturating_sub(self.at);
             self.number.value = self.number.value.saturating_sub(u64::from(of_payload));
@@ -285,7 +286,7 @@ impl RequestScanner {
             };
             malformed(at, reason)
         })?;
-        self.at = u32::try_from(at).unwrap_or(u32::MAX);
+        self.at = offset32(at);
         let behind = bytes.get(at..).unwrap_or_default();
         match behind {
             [] => Err(Halt::Incomplete),
@@ -309,7 +310,7 @@ impl RequestScanner {
         let within = bytes.len().min(INLINE_BYTES_MAX.saturating_add(2));
         let found = bytes.get(from..within).and_then(|rest| memchr::memchr(b'\n', rest));
         let Some(lf) = found.map(|lf| from.saturating_add(lf)) else {
-            self.at = u32::try_from(within).unwrap_or(u32::MAX);
+            self.at = offset32(within);
             return if within > INLINE_BYTES_MAX.saturating_add(1) {
                 Scan::Malformed(Malformed::at(INLINE_BYTES_MAX, Reason::InlineTooLong))
             } else {

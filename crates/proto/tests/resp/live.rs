@@ -217,6 +217,44 @@ fn keys_are_the_ones_the_server_finds() {
     }
 }
 
+#[test]
+fn what_a_command_does_to_each_key_is_what_the_server_says() {
+    let server = Server::start();
+    if !is_7_0(&server) {
+        // Later versions say more of some commands.
+        return;
+    }
+    let connection = server.connect();
+    for line in KEYED {
+        let words: Vec<&str> = line.split(' ').collect();
+        let (bytes, args) = request(&words);
+        let row = command::resolve(&bytes, &args).expect("these requests are well formed");
+        if row.key_specs.iter().any(|spec| spec.flags.has(command::KeyFlags::VARIABLE_FLAGS)) {
+            // The server looks at the arguments, the proxy says that they decide.
+            continue;
+        }
+        let mut keys = Vec::new();
+        row.keys_and_flags(&bytes, &args, &mut keys).expect("their keys can be told");
+        let mut ours: Vec<_> = keys
+            .iter()
+            .map(|(key, flags)| {
+                (words[*key as usize].to_owned(), flags.words().collect::<Vec<_>>())
+            })
+            .map(|(key, mut flags)| {
+                flags.sort_unstable();
+                (key, flags.into_iter().map(String::from).collect::<Vec<_>>())
+            })
+            .collect();
+        let question: Vec<&str> = ["COMMAND", "GETKEYSANDFLAGS"].into_iter().chain(words).collect();
+        let answer = Value::of(&connection.ask(&question));
+        let pair = |pair: &Value| (pair.list()[0].text().to_owned(), pair.list()[1].words());
+        let mut theirs: Vec<_> = answer.list().iter().map(pair).collect();
+        ours.sort();
+        theirs.sort();
+        assert_eq!(ours, theirs, "{line}");
+    }
+}
+
 /// The proxy's answer to a request it does not forward for its form.
 fn refusal(words: &[Vec<u8>]) -> Option<Vec<u8>> {
     let (bytes, args) = request(words);

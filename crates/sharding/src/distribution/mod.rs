@@ -35,11 +35,6 @@ impl Distribution {
             Distribution::Random => "random",
         }
     }
-
-    /// The distribution of that exact spelling; case matters.
-    pub fn from_name(name: &str) -> Option<Distribution> {
-        Distribution::ALL.into_iter().find(|distribution| distribution.name() == name)
-    }
 }
 
 /// A server that takes keys, as the tables see it.
@@ -50,18 +45,4 @@ pub(crate) struct LiveNode<'n> {
     pub(crate) name: &'n [u8],
     /// At least 1.
     pub(crate) weight: u32,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_distribution_is_found_by_its_name_and_no_other_spelling() {
-        for distribution in Distribution::ALL {
-            assert_eq!(Distribution::from_name(distribution.name()), Some(distribution));
-            assert_eq!(Distribution::from_name(&distribution.name().to_uppercase()), None);
-        }
-        assert_eq!(Distribution::from_name("consistent"), None);
-    }
 }

@@ -80,11 +80,6 @@ impl Hash {
         }
     }
 
-    /// The function of that exact spelling; case matters.
-    pub fn from_name(name: &str) -> Option<Hash> {
-        Hash::ALL.into_iter().find(|hash| hash.name() == name)
-    }
-
     /// The hash of `key`, any bytes, also none.
     ///
     /// A pool never hashes an empty key, see [`Sharder::shard`](crate::Sharder::shard).
@@ -121,16 +116,6 @@ const fn signed(byte: u8) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_function_is_found_by_its_name_and_no_other_spelling() {
-        for hash in Hash::ALL {
-            assert_eq!(Hash::from_name(hash.name()), Some(hash));
-            assert_eq!(Hash::from_name(&hash.name().to_uppercase()), None);
-        }
-        assert_eq!(Hash::from_name(""), None);
-        assert_eq!(Hash::from_name("fnv1a_64 "), None);
-    }
 
     #[test]
     fn apple_hashes_as_in_libmemcached() {

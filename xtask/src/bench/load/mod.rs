@@ -1,10 +1,11 @@
-//! The generator of load: small, our own, and never to be the bottleneck unnoticed.
+//! The load: `redis-benchmark` where it fits, and a small generator of our own. Neither is to be the bottleneck unnoticed.
 //!
 //! Closed loop with a pipeline, open loop at a rate with latencies from when a request was due (so that a stall is not
 //! omitted), or a connection for each request. One thread for each core it is given, each with connections of its own;
 //! requests and replies are known beforehand, so that a request costs little more than its system calls.
 
 mod drive;
+pub(crate) mod redis_benchmark;
 pub(crate) mod script;
 pub(crate) mod stream;
 

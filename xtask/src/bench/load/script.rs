@@ -32,6 +32,21 @@ impl Operation {
             Operation::MultiGet(keys) | Operation::MultiSet(keys) => keys,
         }
     }
+
+    /// Its command of Redis.
+    pub(crate) fn redis_name(self) -> &'static str {
+        match self {
+            Operation::Get => "GET",
+            Operation::Set => "SET",
+            Operation::MultiGet(_) => "MGET",
+            Operation::MultiSet(_) => "MSET",
+        }
+    }
+
+    /// Whether it has a value for each key.
+    pub(crate) fn sets(self) -> bool {
+        matches!(self, Operation::Set | Operation::MultiSet(_))
+    }
 }
 
 /// Memory that the requests of a script may take, and the values of a server.
@@ -53,7 +68,12 @@ impl Dataset {
     }
 
     pub(crate) fn key(self, number: usize) -> String {
-        format!("{:07}:{number:06}", self.value_bytes)
+        self.named(&format!("{number:012}"))
+    }
+
+    /// The key whose number is written so.
+    pub(crate) fn named(self, number: &str) -> String {
+        format!("{}:{number}", self.value_bytes)
     }
 
     /// A request that sets one key.
@@ -70,13 +90,7 @@ impl Dataset {
         let mut text = String::new();
         match (self.protocol, operation) {
             (Protocol::Redis, _) => {
-                let name = match operation {
-                    Operation::Get => "GET",
-                    Operation::Set => "SET",
-                    Operation::MultiGet(_) => "MGET",
-                    Operation::MultiSet(_) => "MSET",
-                };
-                let sets = matches!(operation, Operation::Set | Operation::MultiSet(_));
+                let (name, sets) = (operation.redis_name(), operation.sets());
                 let words = 1 + operation.keys() * if sets { 2 } else { 1 };
                 let _ = write!(text, "*{words}\r\n${}\r\n{name}\r\n", name.len());
                 for key in keys {
@@ -217,7 +231,7 @@ mod tests {
     fn requests_follow_each_other_in_a_circle() {
         let script = script(Protocol::Redis, Operation::Get);
         let request = &script.bytes[script.start(5)..script.start(6)];
-        assert!(request.starts_with(b"*2\r\n$3\r\nGET\r\n$14\r\n0000032:"), "{request:?}");
+        assert!(request.starts_with(b"*2\r\n$3\r\nGET\r\n$15\r\n32:"), "{request:?}");
         assert_eq!(script.start(script.len()), 0);
     }
 
@@ -228,7 +242,7 @@ mod tests {
         let mget = script(Protocol::Redis, Operation::MultiGet(10)).reply;
         assert_eq!(mget.len, "*10\r\n".len() + 10 * ("$32\r\n\r\n".len() + 32));
         let gets = script(Protocol::Memcached, Operation::MultiGet(2)).reply;
-        let item = "VALUE 0000032:000000 0 32\r\n\r\n".len() + 32;
+        let item = "VALUE 32:000000000000 0 32\r\n\r\n".len() + 32;
         assert_eq!(gets.len, 2 * item + "END\r\n".len());
     }
 

@@ -51,6 +51,21 @@ fn the_commands_of_connections_are_answered_as_redis_would() {
 }
 
 #[test]
+fn each_key_is_told_with_what_the_command_does_to_it() {
+    let told = |words: &[&str]| answer(&[&["command", "getkeysandflags"], words].concat());
+    let key = |name: &str, flags: &[&str]| {
+        let words: String = flags.iter().map(|flag| format!("+{flag}\r\n")).collect();
+        format!("*2\r\n{}*{}\r\n{words}", bulk(name), flags.len())
+    };
+    assert_eq!(told(&["get", "a"]), format!("*1\r\n{}", key("a", &["RO", "access"])));
+    let (taken, given) = (["RW", "access", "delete"], ["RW", "insert"]);
+    let moved = format!("*2\r\n{}{}", key("a", &taken), key("b", &given));
+    assert_eq!(told(&["lmove", "a", "b", "left", "left"]), moved);
+    let sorted = [key("a", &["RO", "access"]), key("d", &["OW", "update"])].concat();
+    assert_eq!(told(&["sort", "a", "store", "d"]), format!("*2\r\n{sorted}"));
+}
+
+#[test]
 fn time_is_that_of_the_wall_clock() {
     let mut rig = Rig::new(pool(1));
     rig.pass(1_500_000);

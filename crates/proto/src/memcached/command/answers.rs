@@ -28,9 +28,7 @@ impl Command {
             },
         }
     }
-}
 
-impl Command {
     /// Whether a server can mean a reply that begins like `head` as the answer to this command, and as a value. As far as
     /// that can be told before the reply has ended.
     pub fn is_value(&self, head: &[u8]) -> bool {

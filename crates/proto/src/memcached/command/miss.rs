@@ -2,7 +2,7 @@
 //! taken out of service.
 
 use super::{Command, Shape};
-use crate::Span;
+use crate::{Span, argument};
 
 impl Command {
     /// Appends what memcached answers to this request when its items do not exist. Returns `false`, having appended
@@ -19,7 +19,7 @@ impl Command {
             return true;
         }
         out.extend_from_slice(b"EN");
-        let key = args.get(1).map_or(&[][..], |key| key.of(bytes));
+        let key = argument(bytes, args, 1);
         let flags = if self.name == "mg" { args.get(2..).unwrap_or_default() } else { &[] };
         let flags = flags.iter().map(|flag| flag.of(bytes));
         let mark: &[u8] = if flags.clone().any(|flag| flag == b"b") { b" b" } else { b"" };

@@ -7,19 +7,17 @@ use crate::resp::encode;
 
 /// Where keys are, as clients knew it before key specifications: the first key, the last one
 /// (negative: from the end) and the step between them; all 0 without keys at fixed places.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct KeyRange {
-    /// Argument of the first key.
-    pub first: i64,
-    /// Argument of the last key; -1 is the last argument.
-    pub last: i64,
-    /// Distance from one key to the next.
-    pub step: i64,
+#[derive(Clone, Copy, Default)]
+struct KeyRange {
+    first: i64,
+    /// -1 is the last argument.
+    last: i64,
+    step: i64,
 }
 
 impl Command {
     /// The keys at fixed places, as one range.
-    pub fn key_range(&self) -> KeyRange {
+    fn key_range(&self) -> KeyRange {
         let mut ranges = self.key_specs.iter().filter_map(range_of);
         if let [_] = self.key_specs {
             return ranges.next().unwrap_or_default();

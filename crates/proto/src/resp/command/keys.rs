@@ -1,10 +1,11 @@
 //! Which arguments of a request are keys, and what else its arguments decide.
 
+use super::flags::KeyFlags;
 use super::key_spec::{BeginSearch, FindKeys, KeySpec};
 use super::policy::{Policy, Unsupported};
 use super::rejection::KeysRejection;
 use super::{Argument, Command};
-use crate::Span;
+use crate::{Span, argument};
 
 /// Arguments `first`, `first + step`, … `count` of them.
 #[derive(Clone, Copy)]
@@ -26,7 +27,7 @@ impl Command {
         match self.argument {
             Argument::None => self.policy,
             Argument::Block if blocks(bytes, args) => Policy::Unsupported(Unsupported::Session),
-            Argument::Numkeys if word(bytes, args, 2) == b"0" => Policy::Keyless,
+            Argument::Numkeys if argument(bytes, args, 2) == b"0" => Policy::Keyless,
             Argument::Block | Argument::Numkeys => self.policy,
         }
     }
@@ -49,7 +50,7 @@ impl Command {
             return (index < args.len()).then_some(index);
         }
         let mut first = None;
-        let found = self.each(bytes, args, &mut |keys| {
+        let found = self.each(bytes, args, &mut |keys, _| {
             if first.is_none() && keys.count > 0 {
                 first = Some(keys.first);
             }
@@ -69,10 +70,34 @@ impl Command {
         args: &[Span],
         found: &mut Vec<u32>,
     ) -> Result<(), KeysRejection> {
+        self.collect(bytes, args, found, |key, _| key)
+    }
+
+    /// As [`Command::keys`], each with what the command does to it.
+    ///
+    /// # Errors
+    /// Those of [`Command::keys`].
+    pub fn keys_and_flags(
+        &self,
+        bytes: &[u8],
+        args: &[Span],
+        found: &mut Vec<(u32, KeyFlags)>,
+    ) -> Result<(), KeysRejection> {
+        self.collect(bytes, args, found, |key, flags| (key, flags))
+    }
+
+    fn collect<T>(
+        &self,
+        bytes: &[u8],
+        args: &[Span],
+        found: &mut Vec<T>,
+        entry: impl Fn(u32, KeyFlags) -> T,
+    ) -> Result<(), KeysRejection> {
         let before = found.len();
-        let result = self.each(bytes, args, &mut |keys| {
+        let result = self.each(bytes, args, &mut |keys, flags| {
             let places = (keys.first..args.len()).step_by(keys.step.max(1)).take(keys.count);
-            found.extend(places.filter_map(|place| u32::try_from(place).ok()));
+            let places = places.filter_map(|place| u32::try_from(place).ok());
+            found.extend(places.map(|place| entry(place, flags)));
         });
         if result.is_err() {
             found.truncate(before);
@@ -86,17 +111,17 @@ impl Command {
         &self,
         bytes: &[u8],
         args: &[Span],
-        visit: &mut impl FnMut(Keys),
+        visit: &mut impl FnMut(Keys, KeyFlags),
     ) -> Result<(), KeysRejection> {
-        match self.name {
-            "migrate" => visit(migrate_keys(bytes, args)),
-            "sort" => {
-                visit(Keys { first: 1, count: 1, step: 1 });
-                visit(sort_store(bytes, args));
+        match (self.name, self.key_specs) {
+            ("migrate", [spec, ..]) => visit(migrate_keys(bytes, args), spec.flags),
+            ("sort", [source, .., destination]) => {
+                visit(Keys { first: 1, count: 1, step: 1 }, source.flags);
+                visit(sort_store(bytes, args), destination.flags);
             }
-            _ => {
-                for spec in self.key_specs {
-                    visit(self.find(spec, bytes, args)?);
+            (_, specs) => {
+                for spec in specs {
+                    visit(self.find(spec, bytes, args)?, spec.flags);
                 }
             }
         }
@@ -130,7 +155,7 @@ impl Command {
                 Ok(Keys { first: begin, count: reach.min(left).div_ceil(step), step })
             }
             FindKeys::Keynum { keynumidx, firstkey, keystep } => {
-                let number = word(bytes, args, begin.saturating_add(usize::from(keynumidx)));
+                let number = argument(bytes, args, begin.saturating_add(usize::from(keynumidx)));
                 let first = begin.saturating_add(usize::from(firstkey));
                 let room = args.len().saturating_sub(first);
                 let count = self.numkeys(number, room)?;
@@ -186,7 +211,7 @@ fn behind_keyword(keyword: &str, startfrom: i8, bytes: &[u8], args: &[Span]) -> 
 /// `MIGRATE host port key|"" db timeout [COPY] [REPLACE] [AUTH p | AUTH2 u p] [KEYS key …]`
 fn migrate_keys(bytes: &[u8], args: &[Span]) -> Keys {
     let single = Keys { first: 3, count: 1, step: 1 };
-    if !word(bytes, args, 3).is_empty() {
+    if !argument(bytes, args, 3).is_empty() {
         return single;
     }
     let mut place = 6_usize;
@@ -244,13 +269,8 @@ fn blocks(bytes: &[u8], args: &[Span]) -> bool {
     false
 }
 
-#[inline]
-fn word<'a>(bytes: &'a [u8], args: &[Span], place: usize) -> &'a [u8] {
-    args.get(place).map(|span| span.of(bytes)).unwrap_or_default()
-}
-
 fn is_word(bytes: &[u8], args: &[Span], place: usize, expected: &str) -> bool {
-    word(bytes, args, place).eq_ignore_ascii_case(expected.as_bytes())
+    argument(bytes, args, place).eq_ignore_ascii_case(expected.as_bytes())
 }
 
 /// A number as Redis takes it: no plus sign, no leading zeros, no blanks.

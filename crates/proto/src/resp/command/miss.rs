@@ -2,8 +2,8 @@
 //! needs it, and nobody else does, so it is a table beside the rows and not a part of them.
 
 use super::Command;
-use crate::Span;
-use crate::resp::encode;
+use crate::resp::encode::{self, on_one_line};
+use crate::{Span, argument};
 
 const NULL: &str = "$-1\r\n";
 const NULL_ARRAY: &str = "*-1\r\n";
@@ -160,7 +160,7 @@ struct Request<'r> {
 impl Request<'_> {
     /// Empty behind the last one.
     fn word(&self, at: usize) -> &[u8] {
-        self.args.get(at).map_or(&[], |span| span.of(self.bytes))
+        argument(self.bytes, self.args, at)
     }
 
     fn is(&self, at: usize, word: &str) -> bool {
@@ -222,16 +222,11 @@ fn lpos(request: &Request<'_>, out: &mut Vec<u8>) -> bool {
 /// `XPENDING key group …`
 fn xpending(request: &Request<'_>, out: &mut Vec<u8>) -> bool {
     out.extend_from_slice(b"-NOGROUP No such key '");
-    push_line(request.word(1), out);
+    out.extend(request.word(1).iter().map(|byte| on_one_line(*byte)));
     out.extend_from_slice(b"' or consumer group '");
-    push_line(request.word(2), out);
+    out.extend(request.word(2).iter().map(|byte| on_one_line(*byte)));
     out.extend_from_slice(b"'\r\n");
     true
-}
-
-/// Line ends become blanks, as a server does within an error.
-fn push_line(word: &[u8], out: &mut Vec<u8>) {
-    out.extend(word.iter().map(|byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte }));
 }
 
 #[cfg(test)]

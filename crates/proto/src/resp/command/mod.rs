@@ -15,12 +15,15 @@ mod rejection;
 mod row;
 mod table;
 
-pub use describe::KeyRange;
 pub use flags::{Flags, KeyFlags};
 pub use key_spec::{BeginSearch, FindKeys, KeySpec};
 pub use lookup::{find, key_of_unfinished, resolve};
 pub use policy::{Local, Merge, Policy, RequestPolicy, ResponsePolicy, Split, Unsupported};
 pub use rejection::{KeysRejection, Rejection};
+
+/// The version of Redis told to clients that ask for one: they choose their dialect by it, so it is the one whose commands
+/// the table has.
+pub const REDIS_VERSION: &str = "7.2.0";
 
 /// A command or subcommand: one row of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

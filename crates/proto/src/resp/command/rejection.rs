@@ -1,8 +1,8 @@
 //! Requests that are framed well and still make no sense, and Redis' words for each.
 
 use super::Command;
-use crate::Span;
 use crate::resp::encode;
+use crate::{Span, argument};
 
 /// Redis cuts what it quotes after so many bytes.
 const QUOTED_BYTES_MAX: usize = 128;
@@ -36,7 +36,7 @@ impl Rejection {
 
 fn unknown_command(bytes: &[u8], args: &[Span], out: &mut Vec<u8>) {
     out.extend_from_slice(b"-ERR unknown command '");
-    quote(word(bytes, args, 0), QUOTED_BYTES_MAX, out);
+    quote(argument(bytes, args, 0), QUOTED_BYTES_MAX, out);
     out.extend_from_slice(b"', with args beginning with: ");
     let start = out.len();
     for arg in args.iter().skip(1) {
@@ -53,14 +53,10 @@ fn unknown_command(bytes: &[u8], args: &[Span], out: &mut Vec<u8>) {
 
 fn unknown_subcommand(bytes: &[u8], args: &[Span], out: &mut Vec<u8>) {
     out.extend_from_slice(b"-ERR unknown subcommand '");
-    quote(word(bytes, args, 1), QUOTED_BYTES_MAX, out);
+    quote(argument(bytes, args, 1), QUOTED_BYTES_MAX, out);
     out.extend_from_slice(b"'. Try ");
-    out.extend(word(bytes, args, 0).iter().map(u8::to_ascii_uppercase));
+    out.extend(argument(bytes, args, 0).iter().map(u8::to_ascii_uppercase));
     out.extend_from_slice(b" HELP.\r\n");
-}
-
-fn word<'a>(bytes: &'a [u8], args: &[Span], index: usize) -> &'a [u8] {
-    args.get(index).map(|span| span.of(bytes)).unwrap_or_default()
 }
 
 /// Redis formats with C strings: a NUL ends what is quoted.
