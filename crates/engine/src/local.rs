@@ -134,6 +134,7 @@ impl Engine {
         let argument = |i: usize| argument(request, args, i);
         match args.get(1).map(|version| version.of(request)) {
             None | Some(b"2") => {}
+            Some(b"3") => return reply::NO_HELLO_3,
             Some(version) if version.iter().all(u8::is_ascii_digit) => return reply::NO_PROTO,
             Some(_) => return reply::BAD_PROTO,
         }

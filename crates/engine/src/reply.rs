@@ -20,6 +20,10 @@ pub(crate) const INVALID_PASSWORD: &[u8] = b"-ERR invalid password\r\n";
 pub(crate) const NO_PASSWORD_SET: &[u8] = b"-ERR Client sent AUTH, but no password is set\r\n";
 pub(crate) const WRONG_PASS: &[u8] =
     b"-WRONGPASS invalid username-password pair or user is disabled.\r\n";
+/// To a client that asks for RESP3. In the words of a Redis that has no HELLO, because those are the ones at which every
+/// client library that can do with RESP2 goes on with it; older releases of lettuce, for one, give up at NOPROTO.
+pub(crate) const NO_HELLO_3: &[u8] =
+    b"-ERR unknown command 'HELLO', with args beginning with: '3' \r\n";
 pub(crate) const NO_PROTO: &[u8] = b"-NOPROTO unsupported protocol version\r\n";
 pub(crate) const BAD_PROTO: &[u8] = b"-ERR Protocol version is not an integer or out of range\r\n";
 pub(crate) const HELLO_NO_AUTH: &[u8] = b"-NOAUTH HELLO must be called with the client already authenticated, otherwise the \

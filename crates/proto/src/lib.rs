@@ -10,6 +10,7 @@
     deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic)
 )]
 
+mod http;
 pub mod memcached;
 pub mod resp;
 mod span;

@@ -109,7 +109,7 @@ pub const FLAGS: [Flag; 16] = [
         "stats-interval",
         "MSEC",
         "30000",
-        "time between two aggregations of the stats",
+        "without effect, as the stats are always live",
     ),
     value(
         Id::PidFile,

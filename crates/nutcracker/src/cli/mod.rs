@@ -52,7 +52,7 @@ pub struct Options {
     pub stats_port: Option<u16>,
     /// `-a`: host the stats listener binds to, not resolved yet.
     pub stats_addr: Option<String>,
-    /// `-i`: milliseconds between two aggregations; 0 means live.
+    /// `-i`: milliseconds between two aggregations, which nothing needs any more.
     pub stats_interval_ms: Option<u32>,
     /// `-p`: pid file.
     pub pid_file: Option<PathBuf>,

@@ -493,7 +493,7 @@ pub const GLOBAL_KEYS: &[Key<Global>] = &[
         takes: MSEC,
         default: "30000",
         since: Since::Nutcracker,
-        doc: "Longest age of the numbers on the stats port; 0 means live. The flag `-i` wins.",
+        doc: "Read and without effect: the numbers on the stats port are always live. The flag `-i` wins.",
         set: |global, text, _| {
             milliseconds(text).map(|interval| global.stats_interval = Some(interval))
         },

@@ -45,7 +45,7 @@ pub struct Global {
     pub stats_addr: Option<String>,
     /// Port of the stats listener; `-s` wins.
     pub stats_port: Option<u16>,
-    /// Time between two aggregations; `-i` wins.
+    /// Time between two aggregations, which nothing needs any more; `-i` wins.
     pub stats_interval: Option<Duration>,
     /// Pid file; `-p` wins.
     pub pid_file: Option<PathBuf>,

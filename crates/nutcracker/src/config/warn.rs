@@ -148,9 +148,11 @@ fn of_keys(pool: &Pool, places: &Places) -> Vec<(&'static str, Caution)> {
         found.push(("redis_db", Caution::RedisOnly));
     }
     if pool.protocol == Protocol::Redis {
-        let written = ["allow_flush", "max_item_size"].into_iter();
+        let written = ["allow_flush", "max_item_size", "join_gets"].into_iter();
         let written = written.filter(|key| places.keys.contains_key(key));
         found.extend(written.map(|key| (key, Caution::MemcachedOnly)));
+    } else if places.keys.contains_key("cross_shard") {
+        found.push(("cross_shard", Caution::RedisOnly));
     }
     match &pool.listen {
         Listen::Tcp { host, .. } if host == "*" => found.push(("listen", Caution::Star)),

@@ -154,8 +154,15 @@ fn a_database_in_a_memcached_pool_is_one() {
 }
 
 #[test]
+fn a_choice_about_keys_on_several_servers_in_a_memcached_pool_is_one() {
+    let told = warnings(&format!("  cross_shard: error\n{ONE}"));
+    only(&told, "4:16: warning: pool 'a', key 'cross_shard'");
+    assert_eq!(warnings(&format!("  cross_shard: error\n  redis: true\n{ONE}")), [""; 0]);
+}
+
+#[test]
 fn a_key_of_memcached_in_a_redis_pool_is_one() {
-    for (key, value) in [("allow_flush", "true"), ("max_item_size", "1m")] {
+    for (key, value) in [("allow_flush", "true"), ("max_item_size", "1m"), ("join_gets", "false")] {
         let written = format!("  {key}: {value}\n");
         let told = warnings(&format!("{written}  redis: true\n{ONE}"));
         only(&told, &format!("4:{}: warning: pool 'a', key '{key}'", key.len() + 5));

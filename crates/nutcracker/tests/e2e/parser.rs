@@ -142,6 +142,27 @@ fn malformed_framing_is_answered_and_then_closed_after_earlier_replies() {
     proxy.client().expect_usable();
 }
 
+/// A page in a browser may post to any port, and choose the body.
+#[test]
+fn a_request_of_http_ends_the_connection_and_its_body_is_no_command() {
+    let (servers, proxy) = two_servers();
+    let refusal = b"-ERR Protocol error: HTTP is not served here\r\n";
+    let mut client = proxy.client();
+    client.send(b"POST / HTTP/1.1\r\nHost: localhost\r\n\r\nSET a 1\r\n");
+    client.expect_then_closed(refusal);
+    let mut client = proxy.client();
+    client.send(b"PING\r\nPUT / HTTP/1.1\r\nhost: localhost\r\n\r\nSET a 1\r\n");
+    client.expect(
+        b"+PONG\r\n-ERR unknown command 'PUT', with args beginning with: '/' 'HTTP/1.1' \r\n",
+    );
+    client.expect_then_closed(refusal);
+    assert_eq!(servers.iter().map(RealServer::key_count).sum::<i64>(), 0);
+    assert!(proxy.log().contains("HTTP is not served here"), "the log says why");
+    let mut client = proxy.client();
+    client.send(&requests("POST a\nPING"));
+    client.expect(b"-ERR unknown command 'POST', with args beginning with: 'a' \r\n+PONG\r\n");
+}
+
 #[test]
 fn a_blank_line_is_refused_from_a_stranger_and_ignored_between_requests() {
     let (_servers, proxy) = two_servers();

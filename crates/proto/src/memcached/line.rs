@@ -6,7 +6,7 @@ use super::command::{self, Command, Policy, Shape};
 use super::key::Decoded;
 use super::limits::{KEY_BYTES_MAX, SERVED_LINE_BYTES_MAX, VALUE_BYTES_MAX};
 use super::{Malformed, Reason, Refusal, Request, Silence, number};
-use crate::{Span, argument};
+use crate::{Span, argument, http};
 
 const NO_REPLY: &[u8] = b"noreply";
 
@@ -48,6 +48,9 @@ impl Line<'_> {
     pub(super) fn judge(&self) -> Verdict {
         let Some(name) = self.args.first() else { return refused(Refusal::UnknownCommand) };
         let Some(command) = command::find(name.of(self.bytes)) else {
+            if http::is_http(name.of(self.bytes)) {
+                return Verdict::Malformed(Malformed::at(name.start as usize, Reason::Http));
+            }
             return refused(match self.has_control {
                 true => Refusal::ControlByte,
                 false => Refusal::UnknownCommand,

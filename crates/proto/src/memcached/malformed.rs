@@ -24,6 +24,8 @@ pub enum Reason {
     BadDataLength,
     /// A value is not followed by CR LF where its length says it ends.
     BadDataChunk,
+    /// A line of HTTP.
+    Http,
     /// A reply begins with a word that is none, or goes on with what does not belong there.
     UnknownReply,
     /// A number inside a reply is missing, out of range, or not a number.
@@ -44,6 +46,7 @@ impl Reason {
             Self::LineTooLong => "CLIENT_ERROR line too long",
             Self::TooManyKeys => "CLIENT_ERROR too many keys",
             Self::BadDataLength | Self::BadDataChunk => "CLIENT_ERROR bad data chunk",
+            Self::Http => "CLIENT_ERROR HTTP is not served here",
             Self::UnknownReply => "SERVER_ERROR unknown reply",
             Self::InvalidReplyNumber => "SERVER_ERROR invalid number in reply",
             Self::InvalidReplyLine => "SERVER_ERROR invalid line in reply",

@@ -2,6 +2,7 @@
 //! it. They are rare, so they are rewritten as arrays and then take the road of all others.
 
 use super::{Malformed, Reason, encode};
+use crate::http;
 
 /// Appends `line` to `out` as a RESP array of bulk strings, ready to be scanned.
 ///
@@ -10,9 +11,12 @@ use super::{Malformed, Reason, encode};
 /// end its word. A line end at the end of `line` is ignored.
 ///
 /// # Errors
-/// [`Reason::UnbalancedQuotes`], and [`Reason::EmptyRequest`] for a line without words; `out` is
-/// unchanged then.
+/// [`Reason::UnbalancedQuotes`], [`Reason::EmptyRequest`] for a line without words, and [`Reason::Http`];
+/// `out` is unchanged then.
 pub fn encode(line: &[u8], out: &mut Vec<u8>) -> Result<(), Malformed> {
+    if line.split(|byte| is_blank(*byte)).find(|word| !word.is_empty()).is_some_and(http::is_http) {
+        return Err(Malformed::at(0, Reason::Http));
+    }
     let mut words = 0_usize;
     let mut at = 0;
     while let Some(word) = next_word(line, at) {
@@ -139,6 +143,19 @@ mod tests {
             [&b"GET testkey:12345\r\n"[..], b"GET testkey:12345\n", b" GET\t\t testkey:12345  \r\n"]
         {
             assert_eq!(encoded(line).as_deref(), Ok(get));
+        }
+    }
+
+    #[test]
+    fn a_line_of_http_is_malformed_and_its_words_elsewhere_are_not() {
+        let http = Err(Malformed::at(0, Reason::Http));
+        for line in
+            [&b"POST / HTTP/1.1\r\n"[..], b"post\n", b"Host: localhost\r\n", b" \tHOST: x\r\n"]
+        {
+            assert_eq!(encoded(line), http, "{}", line.escape_ascii());
+        }
+        for line in [&b"GET POST\r\n"[..], b"GET Host:\r\n", b"POSTS\r\n", b"Host\r\n"] {
+            assert!(encoded(line).is_ok(), "{}", line.escape_ascii());
         }
     }
 

@@ -37,6 +37,8 @@ pub enum Reason {
     UnbalancedQuotes,
     /// A line without any word where a request should be.
     EmptyRequest,
+    /// An inline request that is a line of HTTP.
+    Http,
     /// A reply begins with a byte that is no type of the protocol version in use.
     UnknownReplyType(u8),
     /// A number inside a reply is missing, out of range, or not a number.
@@ -64,6 +66,7 @@ impl Reason {
             Self::InlineTooLong => "Protocol error: too big inline request",
             Self::UnbalancedQuotes => "Protocol error: unbalanced quotes in request",
             Self::EmptyRequest => "Protocol error: empty request",
+            Self::Http => "Protocol error: HTTP is not served here",
             Self::UnknownReplyType(_) => "Protocol error: unknown reply type",
             Self::InvalidReplyNumber => "Protocol error: invalid number in reply",
             Self::InvalidReplyLine => "Protocol error: invalid line in reply",

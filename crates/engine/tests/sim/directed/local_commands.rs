@@ -148,8 +148,10 @@ fn nothing_is_served_before_the_right_password_or_after_a_wrong_one() {
 
 #[test]
 fn hello_speaks_version_two_only_and_may_authenticate() {
-    let no_proto = "-NOPROTO unsupported protocol version\r\n";
-    assert_eq!(answer(&["hello", "3"]), no_proto);
+    let unknown = "-ERR unknown command 'HELLO', with args beginning with: '3' \r\n";
+    assert_eq!(answer(&["hello", "3"]), unknown);
+    assert_eq!(answer(&["hello", "3", "auth", "default", "secret"]), unknown);
+    assert_eq!(answer(&["hello", "4"]), "-NOPROTO unsupported protocol version\r\n");
     assert!(answer(&["hello"]).starts_with("*14\r\n$6\r\nserver\r\n$5\r\nredis\r\n"));
     assert!(answer(&["hello", "2"]).starts_with("*14\r\n"));
     let pool = || Pool { redis_auth: Some(b"secret"[..].into()), ..pool(1) };
@@ -180,7 +182,7 @@ fn the_handshake_of_a_client_library_is_answered_in_one_go() {
         &["PING"],
     ];
     rig.send(client, hello.map(command).concat());
-    let answers = "-NOPROTO unsupported protocol version\r\n+OK\r\n+OK\r\n+OK\r\n+PONG\r\n";
+    let answers = "-ERR unknown command 'HELLO', with args beginning with: '3' \r\n+OK\r\n+OK\r\n+OK\r\n+PONG\r\n";
     assert_eq!(rig.read(client), answers);
 }
 

@@ -161,6 +161,22 @@ fn commands_that_belong_to_one_server_are_refused_and_the_connection_stays() {
     assert_eq!(server.received(), b"get a\r\n");
 }
 
+/// A page in a browser may post to any port, and choose the body.
+#[test]
+fn a_request_of_http_ends_the_connection_and_its_body_is_no_command() {
+    let server = echo();
+    let proxy = Proxy::start(Pool::memcached(&[&server]));
+    let refusal = b"CLIENT_ERROR HTTP is not served here\r\n";
+    let mut client = proxy.client();
+    client.send(b"POST / HTTP/1.1\r\nHost: localhost\r\n\r\nset a 0 0 1\r\n1\r\n");
+    client.expect_then_closed(refusal);
+    let mut client = proxy.client();
+    client.send(b"mn\r\nPUT / HTTP/1.1\r\nhost: localhost\r\n\r\nset a 0 0 1\r\n1\r\n");
+    client.expect(b"MN\r\nERROR\r\n");
+    client.expect_then_closed(refusal);
+    assert_eq!(server.received(), b"");
+}
+
 #[test]
 fn the_binary_protocol_is_answered_in_kind_and_logged_once_for_each_client() {
     let server = echo();
