@@ -249,7 +249,7 @@ fn a_server_may_come_and_go_without_leaking_anything() {
     let mut servers = RealServer::several(2);
     for workers in WORKER_COUNTS {
         let pool = Pool::redis(&servers).set("server_retry_timeout", 100);
-        let mut proxy = Proxy::with(pool).workers(workers).start();
+        let proxy = Proxy::with(pool).workers(workers).start();
         let mut clients: Vec<Client> = (0..4).map(|_| proxy.client()).collect();
         let keys = spread(&mut clients[0], &servers, 1);
         let (steady, flapping) = (&keys[0][0], &keys[1][0]);
@@ -269,13 +269,11 @@ fn a_server_may_come_and_go_without_leaking_anything() {
                 });
             }
             if round == 4 {
-                files = proxy.process().open_files();
+                files = proxy.open_files_at_rest();
                 memory = proxy.resident_bytes();
             }
         }
-        eventually("descriptors come back", || {
-            (proxy.process().open_files() <= files).then_some(())
-        });
+        proxy.await_open_files(files);
         let grown = proxy.resident_bytes().saturating_sub(memory);
         assert!(grown < 4 << 20, "a server that comes and goes cost {grown} bytes");
         clients.iter_mut().for_each(Client::expect_usable);
@@ -287,7 +285,7 @@ fn hundreds_of_lost_connections_leave_one_good_connection_behind() {
     let server = RealServer::redis();
     for workers in WORKER_COUNTS {
         let pool = Pool::redis(&[&server]).set("server_retry_timeout", 100);
-        let mut proxy = Proxy::with(pool).workers(workers).start();
+        let proxy = Proxy::with(pool).workers(workers).start();
         let mut clients: Vec<Client> = (0..4).map(|_| proxy.client()).collect();
         let mut use_all = || {
             for client in &mut clients {
@@ -298,15 +296,13 @@ fn hundreds_of_lost_connections_leave_one_good_connection_behind() {
             }
         };
         use_all();
-        let files = proxy.process().open_files();
+        let files = proxy.open_files_at_rest();
         for _ in 0..300 {
             server.close_clients();
             use_all();
         }
         proxy.await_stat(&["server1", "server_connections"], i64::from(workers));
-        eventually("descriptors come back", || {
-            (proxy.process().open_files() <= files).then_some(())
-        });
+        proxy.await_open_files(files);
     }
 }
 

@@ -214,19 +214,17 @@ fn mixed_load(proxy: &Proxy, seed: u64) {
 #[test]
 fn a_long_mixed_load_costs_no_memory_and_no_descriptors() {
     let servers = RealServer::several(3);
-    let mut proxy = Proxy::with(Pool::redis(&servers)).workers(2).start();
+    let proxy = Proxy::with(Pool::redis(&servers)).workers(2).start();
     for seed in [100, 200] {
         mixed_load(&proxy, seed);
     }
     proxy.await_stat(&["client_connections"], 0);
-    let (memory, files) = (proxy.resident_bytes(), proxy.process().open_files());
+    let (memory, files) = (proxy.resident_bytes(), proxy.open_files_at_rest());
     for seed in [300, 400, 500] {
         mixed_load(&proxy, seed);
     }
     proxy.await_stat(&["client_connections"], 0);
-    eventually("the descriptors of clients are closed", || {
-        (proxy.process().open_files() <= files).then_some(())
-    });
+    proxy.await_open_files(files);
     let grown = proxy.resident_bytes().saturating_sub(memory);
     assert!(grown < 16 * MIB, "three more rounds cost {grown} bytes");
 }
@@ -253,17 +251,15 @@ fn small_requests(proxy: &Proxy, batches: usize) {
 fn hundreds_of_thousands_of_small_requests_leave_nothing_behind() {
     let servers = RealServer::several(2);
     for workers in WORKER_COUNTS {
-        let mut proxy = Proxy::with(Pool::redis(&servers)).workers(workers).start();
+        let proxy = Proxy::with(Pool::redis(&servers)).workers(workers).start();
         small_requests(&proxy, 100);
         proxy.await_stat(&["client_connections"], 0);
-        let (memory, files) = (proxy.resident_bytes(), proxy.process().open_files());
+        let (memory, files) = (proxy.resident_bytes(), proxy.open_files_at_rest());
         small_requests(&proxy, 600);
         proxy.await_stat(&["client_connections"], 0);
         let grown = proxy.resident_bytes().saturating_sub(memory);
         // Eight bytes lost with each request would be more.
         assert!(grown < 2 * MIB, "300,000 more requests cost {grown} bytes");
-        eventually("the descriptors of clients are closed", || {
-            (proxy.process().open_files() <= files).then_some(())
-        });
+        proxy.await_open_files(files);
     }
 }

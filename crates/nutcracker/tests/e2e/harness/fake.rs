@@ -2,7 +2,6 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -45,9 +44,8 @@ struct Record {
 
 /// A listening scripted server. Dropping it closes its port and its connections.
 pub(crate) struct FakeServer {
-    address: SocketAddr,
+    listener: TcpListener,
     record: Arc<Mutex<Record>>,
-    stopped: Arc<AtomicBool>,
 }
 
 /// One accepted connection, in the hands of a script.
@@ -68,17 +66,12 @@ impl FakeServer {
         let listener = eventually("a port that stays free", || {
             TcpListener::bind((Ipv4Addr::LOCALHOST, unused_port())).ok()
         });
-        let address = listener.local_addr().expect("a local address");
+        let incoming = listener.try_clone().expect("a second handle");
         let record = Arc::new(Mutex::new(Record::default()));
-        let stopped = Arc::new(AtomicBool::new(false));
-        let server =
-            FakeServer { address, record: Arc::clone(&record), stopped: Arc::clone(&stopped) };
+        let server = FakeServer { listener, record: Arc::clone(&record) };
         let script = Arc::new(script);
         thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                if stopped.load(Ordering::SeqCst) {
-                    break;
-                }
+            while let Ok((stream, _)) = incoming.accept() {
                 accept(stream, &record, Arc::clone(&script));
             }
         });
@@ -111,7 +104,7 @@ impl FakeServer {
 
     /// Where it listens.
     pub(crate) fn address(&self) -> SocketAddr {
-        self.address
+        self.listener.local_addr().expect("a local address")
     }
 
     /// Every byte received so far, in order of arrival over all connections.
@@ -141,14 +134,14 @@ impl FakeServer {
 
 impl Location for FakeServer {
     fn location(&self) -> String {
-        self.address.to_string()
+        self.address().to_string()
     }
 }
 
 impl Drop for FakeServer {
     fn drop(&mut self) {
-        self.stopped.store(true, Ordering::SeqCst);
-        drop(TcpStream::connect(self.address));
+        // Ends the accepting, and refuses connections even where a process just being started holds the socket too.
+        let _closed_already = SockRef::from(&self.listener).shutdown(Shutdown::Both);
         for stream in &self.record.lock().expect("the record").connections {
             let _closed_already = stream.shutdown(Shutdown::Both);
         }

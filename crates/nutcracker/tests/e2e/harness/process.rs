@@ -102,6 +102,22 @@ impl Process {
         fs::read_dir(self.proc("fd")).expect("the descriptors of a process").count()
     }
 
+    /// What its file descriptors are, a line each: what they lead to, and for a TCP socket the kernel's line about it.
+    #[track_caller]
+    pub(crate) fn describe_open_files(&self) -> String {
+        let tcp = fs::read_to_string("/proc/net/tcp").expect("the TCP sockets of this machine");
+        let files = fs::read_dir(self.proc("fd")).expect("the descriptors of a process");
+        let describe = |file: fs::DirEntry| {
+            // One that is closed meanwhile leads nowhere.
+            let target = fs::read_link(file.path()).unwrap_or_default().display().to_string();
+            let inode = target.strip_prefix("socket:[").and_then(|rest| rest.strip_suffix(']'));
+            let is_this = |line: &&str| line.split_whitespace().nth(9) == inode;
+            let socket = inode.and_then(|_| tcp.lines().find(is_this)).unwrap_or_default();
+            format!("{} -> {target}{socket}\n", file.file_name().display())
+        };
+        files.flatten().map(describe).collect()
+    }
+
     /// Processor time it has used so far, in user and kernel mode.
     #[track_caller]
     pub(crate) fn processor_time(&self) -> Duration {

@@ -275,6 +275,31 @@ impl Proxy {
         self.process.wait()
     }
 
+    /// How many descriptors are open while nothing happens.
+    #[track_caller]
+    pub(crate) fn open_files_at_rest(&self) -> usize {
+        // Now it is up, and has served whoever connected before.
+        self.stats();
+        let (mut before, mut same) = (0, 0);
+        eventually("the number of descriptors rests", || {
+            let now = self.process.open_files();
+            same = if now == before { same + 1 } else { 0 };
+            before = now;
+            (same == 20).then_some(now)
+        })
+    }
+
+    /// Waits until exactly `expected` descriptors are open.
+    #[track_caller]
+    pub(crate) fn await_open_files(&self, expected: usize) {
+        let reached = super::wait::within(PATIENCE, || self.process.open_files() == expected);
+        assert!(
+            reached,
+            "not {expected} descriptors are open but:\n{}",
+            self.process.describe_open_files()
+        );
+    }
+
     /// Resident memory in bytes.
     #[track_caller]
     pub(crate) fn resident_bytes(&self) -> u64 {

@@ -8,35 +8,11 @@ use rustix::process::Signal;
 
 use crate::harness::{
     Client, Ending, FakeConnection, FakeServer, Gate, PATIENCE, Pool, Proxy, RealServer, Reply,
-    WORKER_COUNTS, eventually, requests, spread, unused_port, within,
+    WORKER_COUNTS, eventually, requests, spread, unused_port,
 };
 
 fn yaml(pools: &[Pool]) -> String {
     pools.iter().map(Pool::to_string).collect()
-}
-
-/// The proxy has as many descriptors open as it had.
-#[track_caller]
-fn await_open_files(proxy: &mut Proxy, expected: usize) {
-    let mut last = 0;
-    let reached = within(PATIENCE, || {
-        last = proxy.process().open_files();
-        last == expected
-    });
-    assert!(reached, "{last} descriptors are open and not {expected}");
-}
-
-/// Descriptors that are open while nothing happens.
-fn open_files_at_rest(proxy: &mut Proxy) -> usize {
-    // Now it is up, and has served whoever connected before.
-    proxy.reloads();
-    let (mut before, mut same) = (0, 0);
-    eventually("the number of descriptors rests", || {
-        let now = proxy.process().open_files();
-        same = if now == before { same + 1 } else { 0 };
-        before = now;
-        (same == 20).then_some(now)
-    })
 }
 
 #[test]
@@ -47,13 +23,13 @@ fn the_same_file_again_changes_nothing_and_costs_nothing() {
         let mut client = proxy.client();
         spread(&mut client, &servers, 1);
         let connections = proxy.stat(&["server1", "server_connections"]);
-        let open = open_files_at_rest(&mut proxy);
+        let open = proxy.open_files_at_rest();
         for signal in [Signal::HUP, Signal::USR1, Signal::HUP] {
             proxy.reload_by(signal);
             client.expect_usable();
             assert_eq!(client.call(&["SET", "a", "b"]), Reply::ok());
         }
-        await_open_files(&mut proxy, open);
+        proxy.await_open_files(open);
         assert_eq!(proxy.stat(&["server1", "server_connections"]), connections);
         assert!(proxy.log().contains("reloaded: nothing has changed"), "{}", proxy.log());
         assert_eq!(proxy.metric("nutcracker_config_epoch"), 1);
@@ -70,7 +46,7 @@ fn a_changed_listen_opens_the_new_address_and_closes_the_old_while_clients_stay(
         for client in &mut clients {
             assert_eq!(client.call(&["SET", "a", "b"]), Reply::ok());
         }
-        let open = open_files_at_rest(&mut proxy);
+        let open = proxy.open_files_at_rest();
         proxy.reload(Pool::redis(&servers).listen(1));
         let mut newcomer = proxy.client_of(1);
         assert_eq!(newcomer.call(&["GET", "a"]), Reply::bulk("b"));
@@ -81,7 +57,7 @@ fn a_changed_listen_opens_the_new_address_and_closes_the_old_while_clients_stay(
             Client::try_connect(proxy.address(0)).is_err().then_some(())
         });
         drop(newcomer);
-        await_open_files(&mut proxy, open);
+        proxy.await_open_files(open);
         proxy.reload(Pool::redis(&servers));
         clients.iter_mut().for_each(Client::expect_usable);
         assert_eq!(proxy.client().call(&["GET", "a"]), Reply::bulk("b"));
@@ -97,7 +73,7 @@ fn pools_come_and_go() {
         let mut proxy = Proxy::with(&alpha).workers(workers).start();
         let mut client = proxy.client();
         assert_eq!(client.call(&["SET", "a", "b"]), Reply::ok());
-        let open = open_files_at_rest(&mut proxy);
+        let open = proxy.open_files_at_rest();
         proxy.reload(yaml(&[alpha.clone(), beta.clone()]));
         let mut of_beta: Vec<Client> = (0..5).map(|_| proxy.client_of(1)).collect();
         for client in &mut of_beta {
@@ -113,7 +89,7 @@ fn pools_come_and_go() {
         eventually("the address of the pool refuses", || {
             Client::try_connect(proxy.address(1)).is_err().then_some(())
         });
-        await_open_files(&mut proxy, open);
+        proxy.await_open_files(open);
         eventually("its clients are not counted any more", || {
             (proxy.stat(&["client_connections"]) == 1 && proxy.metric("nutcracker_clients") == 1)
                 .then_some(())
@@ -235,7 +211,7 @@ fn an_address_that_cannot_be_had_leaves_everything_as_it_was() {
     let alpha = Pool::redis(&[&server]);
     let beta = Pool::redis(&[&server]).named("beta").listen(1);
     let mut proxy = Proxy::start(&alpha);
-    let open = open_files_at_rest(&mut proxy);
+    let open = proxy.open_files_at_rest();
     let mut client = proxy.client();
     client.expect_usable();
     let other = server_at(taken_address);
@@ -248,7 +224,7 @@ fn an_address_that_cannot_be_had_leaves_everything_as_it_was() {
     proxy.client().expect_usable();
     assert!(Client::try_connect(proxy.address(1)).is_err(), "what was bound is closed again");
     drop(client);
-    await_open_files(&mut proxy, open);
+    proxy.await_open_files(open);
     proxy.reload(yaml(&[alpha, beta]));
     proxy.client_of(1).expect_usable();
 }
