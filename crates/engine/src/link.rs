@@ -117,6 +117,11 @@ impl Break {
             Break::Silent | Break::Retired => fault::TIMED_OUT,
         }
     }
+
+    /// Whether something is short here, of which the server is not guilty.
+    fn is_own_shortage(self) -> bool {
+        matches!(self, Break::Fault(text) if fault::is_own_shortage(text))
+    }
 }
 
 impl Engine {
@@ -543,13 +548,14 @@ impl Engine {
             return;
         }
         self.events.push(Event::LinkBroken { pool, server, text, requests });
-        let is_excused = link.awaits_uploader() && !has_misbehaved;
+        let is_excused = cause.is_own_shortage() || link.awaits_uploader() && !has_misbehaved;
         if !is_excused && !matches!(cause, Break::Silent | Break::Retired) {
             let (opened, opened_at) = (link.opened, link.opened_at);
             self.note_failure(pool, server, Failure::Broken { opened, opened_at }, now);
         }
         let state = &mut self.pools[pool as usize];
-        if !matches!(link.phase, Phase::Ready) && state.pool.ejection.is_none() {
+        let is_news = !(link.is_private() && cause.is_own_shortage());
+        if !matches!(link.phase, Phase::Ready) && state.pool.ejection.is_none() && is_news {
             let health = &mut state.servers[server as usize].health;
             health.back_off(&state.pool, text, now.mono_us, self.random.next());
         }
