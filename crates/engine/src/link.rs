@@ -13,6 +13,7 @@ mod detached;
 mod doubt;
 mod handshake;
 mod joined;
+mod loan;
 mod owed;
 mod private;
 mod stream;
@@ -25,6 +26,7 @@ use proto::resp::walk;
 use doubt::Doubt;
 use handshake::Phase;
 use joined::Gets;
+pub(crate) use loan::FileLoan;
 use owed::Taken;
 pub(crate) use owed::{Asked, Owed};
 use private::Upload;
@@ -81,6 +83,8 @@ pub(crate) struct Link {
     stream: Option<Stream>,
     /// It has left its lane to another connection.
     pub(crate) is_detached: bool,
+    /// For one that is detached or private.
+    loan: Option<FileLoan>,
     /// Event number of the connection attempt.
     pub(crate) opened: u64,
     opened_at: u64,
@@ -184,6 +188,7 @@ impl Engine {
             scanner: ReplyScanner::new(protocol),
             stream: None,
             is_detached: false,
+            loan: None,
             opened: self.last_event,
             opened_at: now.mono_us,
             heard_at: now.mono_us,
