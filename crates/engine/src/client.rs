@@ -23,6 +23,8 @@ use crate::topology::{Limits, Pool};
 /// Unanswered requests that a new client may have. Every reply allows two more, so that the number of replies under way
 /// doubles with each round trip until their size is known.
 const ALLOWANCE_FIRST: u32 = 32;
+/// Unsent bytes from which on a client that is refused for want of memory waits until some have left.
+const REFUSALS_BYTES_MAX: usize = 8 << 10;
 /// Weight of a new reply in the smoothed size, as a power of two.
 const SMOOTHING: u32 = 3;
 
@@ -219,6 +221,16 @@ impl Engine {
         if client.pending > 0 && !uploads && !matches!(client.reading, Reading::Closing(_)) {
             client.reading = Reading::Paused;
             client.settling = true;
+        }
+    }
+
+    /// Client `c` was refused something for want of memory: refusals must not add up, neither behind what is not answered
+    /// yet nor in its output.
+    pub(crate) fn hold_refused(&mut self, c: u32) {
+        self.settle_client(c);
+        let client = &mut self.clients[c as usize];
+        if client.reading == Reading::Open && client.output.len() > REFUSALS_BYTES_MAX {
+            client.reading = Reading::Paused;
         }
     }
 

@@ -10,13 +10,13 @@ use proto::resp::{encode, walk};
 use proto::{Span, memcached};
 use slab::Slab;
 
-use crate::Engine;
 use crate::buffer::{Buffers, Output, Tail};
 use crate::link::Link;
 use crate::message::Message;
 use crate::pipeline::NONE;
 use crate::reply::{self, fault};
 use crate::topology::Protocol;
+use crate::{Engine, SMALL_BYTES};
 
 /// Splits whose memory is kept for the next ones, and how many keys one may have had to be kept.
 const SPARE_MAX: usize = 64;
@@ -330,6 +330,12 @@ impl Engine {
     // PERF: not inside of the way of whole replies, which it would make dearer.
     #[inline(never)]
     pub(crate) fn deliver_part(&mut self, request: u32, fragment: u32, reply: Message<'_>) {
+        let bytes = reply.bytes().len();
+        if bytes >= SMALL_BYTES && self.lacks_memory_for(bytes) {
+            self.counts.shed.add(1);
+            reply.discard(&mut self.buffers);
+            return self.fail_part(request, fragment, reply::REPLY_SHED);
+        }
         let s = self.split_of(request);
         self.splits[s as usize].take(fragment, reply, &mut self.buffers);
         self.finish_split(request, s);

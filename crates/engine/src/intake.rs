@@ -264,7 +264,7 @@ impl Engine {
         }
         let args_bytes = partial.args_bytes();
         self.buffers.recount(&mut partial.args_counted, args_bytes);
-        if self.is_over_memory() {
+        if self.lacks_memory_for(partial.bytes.len()) {
             self.recycle_partial(partial);
             self.answer(c, reply::request_shed(self.protocol_of(c)));
             self.stop_reading(c, Ending::ByFault);

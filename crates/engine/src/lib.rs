@@ -64,6 +64,9 @@ use topology::{Limits, Pool, Server};
 
 /// What a request under way takes beside its bytes: a place in its client's pipeline and one at its server.
 const RECORD_BYTES: usize = size_of::<Request>() + size_of::<Owed>();
+/// A message of fewer bytes is small, and fewer requests under way are few, where memory is short.
+const SMALL_BYTES: usize = 4 << 10;
+const PENDING_FEW: u32 = 16;
 /// Records of requests (3 MiB) and of clients that are kept for the next ones when there are none.
 const REQUESTS_KEPT_MAX: usize = 64 << 10;
 const CLIENTS_KEPT_MAX: usize = 1 << 10;
@@ -391,9 +394,21 @@ impl Engine {
         self.buffers.lent() + self.requests.len() * RECORD_BYTES
     }
 
-    /// Whether requests are refused for want of memory.
-    fn is_over_memory(&self) -> bool {
+    /// Whether there is no room for a message of `bytes` bytes. What is small may use all there is; the rest leaves an
+    /// eighth of it, so that those who ask for little are served while others fill what they can.
+    #[inline]
+    fn lacks_memory_for(&self, bytes: usize) -> bool {
         let ceiling = self.limits.worker_memory_bytes_max;
-        ceiling != 0 && self.bytes_under_way() > ceiling
+        if ceiling == 0 {
+            return false;
+        }
+        let kept = if bytes < SMALL_BYTES { 0 } else { ceiling / 8 };
+        self.bytes_under_way() > ceiling - kept
+    }
+
+    /// The same for a request of `client`, which is not small when so many others of it wait.
+    #[inline]
+    fn lacks_memory_for_request(&self, client: &Client, bytes: usize) -> bool {
+        self.lacks_memory_for(if client.pending < PENDING_FEW { bytes } else { usize::MAX })
     }
 }

@@ -45,7 +45,9 @@ impl Engine {
                 request.discard(&mut self.buffers);
                 self.answer_unless_silent(c, parsed, reply::FLUSH_ALL_REFUSED);
             }
-            _ if self.is_refused(c, parsed, now) => request.discard(&mut self.buffers),
+            _ if self.is_refused(c, request.bytes().len(), parsed, now) => {
+                request.discard(&mut self.buffers);
+            }
             Policy::AllShards => self.broadcast(c, request, parsed, now),
             Policy::Split { keys } if args.len() > keys + 1 => {
                 self.split_values(c, request, parsed, args, keys, now);
@@ -89,14 +91,14 @@ impl Engine {
         self.pools[pool as usize].pool.flush_all == FlushAll::Forward
     }
 
-    /// Whether nothing can be forwarded at this moment; answers the client if so.
-    fn is_refused(&mut self, c: u32, parsed: &Request, now: Now) -> bool {
-        let pool = self.clients[c as usize].pool;
-        if self.is_over_memory() {
+    /// Whether a request of `bytes` bytes cannot be forwarded at this moment; answers the client if so.
+    fn is_refused(&mut self, c: u32, bytes: usize, parsed: &Request, now: Now) -> bool {
+        let client = &self.clients[c as usize];
+        let pool = client.pool;
+        if self.lacks_memory_for_request(client, bytes) {
             self.counts.shed.add(1);
             self.answer_unless_silent(c, parsed, reply::request_shed(Protocol::Memcached));
-            // Refusals would add up behind what is not answered yet.
-            self.settle_client(c);
+            self.hold_refused(c);
             return true;
         }
         if !self.is_any_server_live(pool, now) {

@@ -10,7 +10,7 @@ use slab::Slab;
 use crate::buffer::Buffers;
 use crate::client::{Client, Ending};
 use crate::message::Message;
-use crate::{Engine, SpareKept, fragment};
+use crate::{Engine, SMALL_BYTES, SpareKept, fragment};
 
 /// No index.
 pub(crate) const NONE: u32 = u32::MAX;
@@ -19,8 +19,6 @@ pub(crate) const NONE: u32 = u32::MAX;
 const STASH_MAX: usize = 4 << 10;
 /// A stash with more dead than live bytes is compacted from this size.
 const COMPACT_MIN: usize = 16 << 10;
-/// While memory is over its ceiling, replies larger than this are replaced by an error.
-const SHED_MIN: usize = 4 << 10;
 
 /// A request that a client sent and whose reply has not been released yet.
 #[derive(Debug)]
@@ -132,7 +130,7 @@ impl Engine {
             return;
         }
         // PERF: nearly every reply goes out as it is, which is known at once.
-        let is_plain = request.quiet.is_none() && reply.bytes().len() < SHED_MIN;
+        let is_plain = request.quiet.is_none() && reply.bytes().len() < SMALL_BYTES;
         let reply = if is_plain { reply } else { self.censored(c, r, reply) };
         let client = &mut self.clients[c as usize];
         if client.head != r {
@@ -332,7 +330,7 @@ impl Engine {
 
     /// Replaces a large reply by an error while the worker holds more than it may.
     fn shed_if_over<'m>(&mut self, c: u32, reply: Message<'m>) -> Message<'m> {
-        if reply.bytes().len() < SHED_MIN || !self.is_over_memory() {
+        if reply.bytes().len() < SMALL_BYTES || !self.lacks_memory_for(reply.bytes().len()) {
             return reply;
         }
         self.counts.shed.add(1);

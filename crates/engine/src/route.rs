@@ -24,22 +24,24 @@ impl Engine {
             Err(rejection) => return self.reject(c, rejection, request, args),
         };
         if let Some(key) = command.sole_key().and_then(|key| args.get(key))
-            && let Some(l) = self.usual_link(c, key.of(request.bytes()), now)
+            && let Some(l) = self.usual_link(c, key.of(request.bytes()), request.bytes().len(), now)
         {
             return self.forward_over(l, c, request, now);
         }
         self.route_unusual(c, command, request, args, now);
     }
 
-    /// The connection of client `c` to the server of `key`, if there is one and nothing about the worker, the pool or the
+    /// The connection of client `c` to the server of `key`, the one of a request of `bytes` bytes, if there is one and nothing about the worker, the pool or the
     /// server has to be looked at before it gets a request.
     ///
     /// PERF: nearly every request; each thing is looked up once.
     #[inline]
-    fn usual_link(&mut self, c: u32, key: &[u8], now: Now) -> Option<u32> {
+    fn usual_link(&mut self, c: u32, key: &[u8], bytes: usize, now: Now) -> Option<u32> {
         let client = &self.clients[c as usize];
         let state = &self.pools[client.pool as usize];
-        if !client.is_authenticated(&state.pool) || self.is_over_memory() || !state.is_settled(now)
+        if !client.is_authenticated(&state.pool)
+            || self.lacks_memory_for_request(client, bytes)
+            || !state.is_settled(now)
         {
             return None;
         }
@@ -118,13 +120,13 @@ impl Engine {
         args: &[Span],
         now: Now,
     ) {
-        let pool = self.clients[c as usize].pool;
-        if self.is_over_memory() {
+        let client = &self.clients[c as usize];
+        let pool = client.pool;
+        if self.lacks_memory_for_request(client, request.bytes().len()) {
             self.counts.shed.add(1);
             request.discard(&mut self.buffers);
             self.answer(c, reply::request_shed(Protocol::Redis));
-            // Refusals would add up behind what is not answered yet.
-            return self.settle_client(c);
+            return self.hold_refused(c);
         }
         if !self.is_any_server_live(pool, now) {
             return self.refuse_request(c, pool, fault::CONNECTION_REFUSED, request);

@@ -74,7 +74,7 @@ impl Engine {
         let protocol = state.pool.protocol;
         let is_live = self.is_any_server_live(pool, now);
         let shard = self.shard_announced(c, &announced);
-        let over_memory = self.is_over_memory();
+        let over_memory = self.lacks_memory_for(usize::MAX);
         let mut loan = None;
         if is_live && !over_memory {
             if self.is_private_full(pool, shard) || self.may_overtake_silence(c, shard) {

@@ -81,7 +81,7 @@ impl Engine {
             match self.recipient(l) {
                 Some(request) => self.begin_stream(l, request, now),
                 // It would have to be gathered.
-                None if self.is_over_memory() => self.shed_gathered(l),
+                None if self.lacks_memory_for(known) => self.shed_gathered(l),
                 None => {}
             }
         }
@@ -135,7 +135,7 @@ impl Engine {
             self.requests.remove(request as usize);
             request = NONE;
         }
-        if request != NONE && self.is_over_memory() {
+        if request != NONE && self.lacks_memory_for(usize::MAX) {
             self.shed_stream(l, request);
             request = NONE;
         }
@@ -312,7 +312,7 @@ impl Engine {
             }
             return Flow::Pause;
         }
-        if self.is_over_memory() {
+        if self.lacks_memory_for(usize::MAX) {
             // Nobody else is to pay for what this client does not take.
             self.counts.shed.add(1);
             self.actions.close.push((self.clients[c as usize].slot, Close::Now));

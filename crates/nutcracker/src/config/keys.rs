@@ -402,7 +402,7 @@ pub const GLOBAL_KEYS: &[Key<Global>] = &[
         takes: "bytes (k, m, g)",
         default: "0",
         since: Since::Nutcracker,
-        doc: "Ceiling on buffered requests and replies of the whole process, shared evenly by the workers. Above it requests are refused with an error instead of growing. 0 for none.",
+        doc: "Ceiling on buffered requests and replies of the whole process, shared evenly by the workers. Above it requests are refused with an error instead of growing; what is larger than 4 KiB, and requests of a client that has 16 or more under way, are refused from seven eighths of it. 0 for none.",
         set: |global, text, _| value::bytes(text).map(|bytes| global.max_memory_bytes = bytes),
         show: |global| bare(value::show_bytes(global.max_memory_bytes)),
     },

@@ -469,6 +469,30 @@ fn above_the_memory_ceiling_a_part_of_a_reply_is_dropped_and_not_gathered() {
 }
 
 #[test]
+fn above_the_memory_ceiling_a_whole_part_of_a_reply_is_dropped_unless_it_is_small() {
+    let mut rig = tight(3);
+    let (client, hog) = (rig.client(), rig.client());
+    let keys: Vec<_> = (0..3).map(|shard| rig.key(shard, 0)).collect();
+    rig.send(hog, get(&keys[2]) + &get(&keys[0]).repeat(16));
+    let (first, last) = (rig.server(0), rig.server(2));
+    rig.send(client, command(&["mget", &keys[0], &keys[1]]));
+    let second = rig.server(1);
+    rig.read(first);
+    // Replies whose turn has not come fill what there is.
+    for _ in 0..16 {
+        send_on(&mut rig, first, bulk(&"v".repeat(180 << 10)).as_bytes());
+    }
+    let part = |len| "*1\r\n".to_owned() + &bulk(&"v".repeat(len));
+    rig.send(first, part(100));
+    send_on(&mut rig, second, part(200 << 10).as_bytes());
+    let got = rig.read(client);
+    assert!(got == DROPPED, "{} bytes are not dropped", got.len());
+    rig.send(last, bulk("h"));
+    while !rig.read(hog).is_empty() {}
+    rig.assert_at_rest();
+}
+
+#[test]
 fn a_client_that_ends_its_side_gets_all_of_a_large_reply_and_a_drain_waits_for_it() {
     let mut rig = rig();
     let (one, other) = (rig.client(), rig.client());

@@ -164,14 +164,14 @@ fn above_the_memory_ceiling_requests_are_refused_and_large_replies_dropped() {
     assert_eq!(rig.read(server), get("b"), "there is room again");
 }
 
-/// A worker with this ceiling, and a server of it that has taken so many requests, from clients with 20 each, and answers
+/// A worker with this ceiling, and a server of it that has taken so many requests, from clients with 10 each, and answers
 /// none.
 fn burdened(worker_memory_bytes_max: usize, requests: usize) -> (Rig, WireId) {
     let limits = Limits { worker_memory_bytes_max, ..Limits::default() };
     let mut rig = Rig::with(Pool { timeout: None, ..pool(1) }, limits, 64 << 20);
-    for _ in 0..requests / 20 {
+    for _ in 0..requests / 10 {
         let client = rig.client();
-        rig.send(client, get("a").repeat(20));
+        rig.send(client, get("a").repeat(10));
     }
     let server = rig.server(0);
     assert_eq!(requests_in(&rig.read(server)), requests);
@@ -211,6 +211,59 @@ fn a_client_that_is_refused_for_want_of_memory_is_not_read_on_before_all_it_aske
     let replies = rig.read(client);
     assert_eq!(replies, "$-1\r\n".repeat(asked) + SHED + &"$-1\r\n".repeat(answered));
     rig.assert_at_rest();
+}
+
+#[test]
+fn the_last_eighth_of_the_memory_ceiling_is_for_who_asks_for_little() {
+    let limits = Limits { worker_memory_bytes_max: 1 << 20, ..Limits::default() };
+    let mut rig = Rig::with(Pool { timeout: None, ..pool(1) }, limits, 20_000);
+    let set = command(&["set", "a", &"v".repeat(10_000)]);
+    let mut last = rig.client();
+    for _ in 0..200 {
+        rig.send(last, &set);
+        if rig.read(last) == SHED {
+            break;
+        }
+        last = rig.client();
+    }
+    let held = rig.worker.engine.buffered_bytes();
+    assert!((850_000..1_000_000).contains(&held), "{held} bytes are held by the server's fault");
+    let modest = rig.client();
+    rig.send(modest, get("b").repeat(10));
+    assert_eq!(rig.worker.counts.shed.value(), 1, "it is forwarded");
+    rig.send(last, &set);
+    assert_eq!(rig.read(last), SHED);
+    let eager = rig.client();
+    rig.send(eager, get("c").repeat(40));
+    assert_eq!(rig.worker.counts.shed.value(), 3, "so many of one client are not few");
+}
+
+#[test]
+fn refusals_for_want_of_memory_do_not_add_up_for_a_client_that_does_not_read() {
+    let limits = Limits { worker_memory_bytes_max: 1, ..Limits::default() };
+    let mut rig = Rig::with(Pool { timeout: None, ..pool(1) }, limits, 20_000);
+    let (one, other) = (rig.client(), rig.client());
+    rig.send(one, get("a"));
+    let request = get("b");
+    let mut sent = 0;
+    loop {
+        let n = rig.network.send(other, &request.as_bytes()[sent % request.len()..]);
+        rig.settle();
+        sent += n;
+        if n == 0 {
+            break;
+        }
+    }
+    let held = rig.worker.engine.buffered_bytes();
+    assert!(held < 100_000, "{held} bytes of refusals");
+    let mut refused = 0;
+    while let got = rig.read(other)
+        && !got.is_empty()
+    {
+        refused += got.len();
+    }
+    assert_eq!(refused, sent / request.len() * SHED.len(), "all are told in the end");
+    assert_eq!(rig.worker.counts.shed.value() as usize, sent / request.len());
 }
 
 #[test]
