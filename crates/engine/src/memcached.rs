@@ -36,6 +36,7 @@ impl Engine {
                 request.discard(&mut self.buffers);
             }
             Policy::Unsupported => {
+                self.note_unsupported(c, parsed.command.name.as_bytes());
                 request.discard(&mut self.buffers);
                 self.answer_with(c, |out| {
                     reply::unsupported_memcached(parsed.command.name, out);
