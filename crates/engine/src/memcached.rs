@@ -43,6 +43,7 @@ impl Engine {
                 });
             }
             Policy::AllShards if !self.may_flush(c) => {
+                self.note_unsupported(c, parsed.command.name.as_bytes());
                 request.discard(&mut self.buffers);
                 self.answer_unless_silent(c, parsed, reply::FLUSH_ALL_REFUSED);
             }
