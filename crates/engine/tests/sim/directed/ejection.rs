@@ -200,6 +200,8 @@ fn only_loading_counts_as_a_failure_and_every_error_is_forwarded() {
         assert_eq!(rig.read(client), loading);
         assert_eq!(ejections(&mut rig), failures / 2);
     }
+    let counted = rig.worker.counts.pools[0].servers[0].error_replies.value();
+    assert_eq!(counted, errors.len() as u64 + 2, "each is counted");
     assert!(!rig.is_closed(server));
 }
 
