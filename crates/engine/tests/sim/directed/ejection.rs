@@ -229,6 +229,31 @@ fn workers_heed_what_others_learn() {
 }
 
 #[test]
+fn a_server_that_fails_another_worker_again_stays_away_from_this_one_too() {
+    let mut rig = Rig::new(ejecting_pool(2, 1));
+    let (client, key) = (rig.client(), rig.key(0, 0));
+    let told = |rig: &mut Rig, retry_at| {
+        let now = engine::Now { mono_us: rig.now, wall_us: 0 };
+        rig.worker.engine.heed(&Event::Ejected { pool: 0, server: 0, retry_at }, now);
+    };
+    told(&mut rig, 1_000_000);
+    rig.pass(1_000_001);
+    // The other worker tried it first, and it was still down.
+    let until = rig.now + 1_000_000;
+    told(&mut rig, until);
+    told(&mut rig, 1_000_000);
+    rig.set_door(0, DOWN);
+    rig.send(client, get(&key));
+    let other = rig.server(1);
+    assert_eq!(rig.read(other), get(&key), "no request here has to find out as well");
+    rig.send(other, bulk("a"));
+    assert_eq!(rig.read(client), bulk("a"));
+    rig.pass(1_000_001);
+    rig.send(client, get(&key));
+    assert_eq!(rig.read(client), REFUSED, "its time has come");
+}
+
+#[test]
 fn an_outage_that_several_workers_meet_is_one_failure() {
     let mut rig = Rig::new(ejecting_pool(2, 3));
     let (client, key) = (rig.client(), rig.key(0, 0));
