@@ -104,8 +104,8 @@ pub(crate) enum Break {
     Eof,
     /// An error, with its text.
     Fault(&'static str),
-    /// It stayed silent for too long or owes too much.
-    Silent,
+    /// It stayed silent for too long or owes too much. So many requests were failed and counted as timeouts for that.
+    Silent { timed_out: u32 },
     /// The proxy has no trust in it any more; it owes nothing.
     Stale,
     /// Nobody has a use for it any more.
@@ -118,7 +118,7 @@ impl Break {
         match self {
             Break::Eof | Break::Stale => fault::UNKNOWN,
             Break::Fault(text) => text,
-            Break::Silent | Break::Retired => fault::TIMED_OUT,
+            Break::Silent { .. } | Break::Retired => fault::TIMED_OUT,
         }
     }
 
@@ -552,9 +552,10 @@ impl Engine {
         if is_done || link.is_idle() && !has_misbehaved {
             return;
         }
-        self.events.push(Event::LinkBroken { pool, server, text, requests });
+        let timed_out = if let Break::Silent { timed_out } = cause { timed_out } else { 0 };
+        self.events.push(Event::LinkBroken { pool, server, text, requests, timed_out });
         let is_excused = cause.is_own_shortage() || link.awaits_uploader() && !has_misbehaved;
-        if !is_excused && !matches!(cause, Break::Silent | Break::Retired) {
+        if !is_excused && !matches!(cause, Break::Silent { .. } | Break::Retired) {
             let (opened, opened_at) = (link.opened, link.opened_at);
             self.note_failure(pool, server, Failure::Broken { opened, opened_at }, now);
         }
@@ -580,7 +581,10 @@ impl Engine {
         match cause {
             _ if link.is_probe() => {}
             Break::Eof => counts.server_eof.add(1),
-            Break::Fault(fault::TIMED_OUT) | Break::Silent | Break::Stale | Break::Retired => {}
+            Break::Fault(fault::TIMED_OUT)
+            | Break::Silent { .. }
+            | Break::Stale
+            | Break::Retired => {}
             Break::Fault(_) => counts.server_err.add(1),
         }
         if !matches!(link.phase, Phase::Connecting) {

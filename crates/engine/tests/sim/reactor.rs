@@ -72,6 +72,8 @@ pub(crate) struct Loss {
     pub(crate) text: &'static str,
     /// Unanswered requests.
     pub(crate) requests: u32,
+    /// More of them, which were counted as timeouts.
+    pub(crate) timed_out: u32,
 }
 
 /// A worker: an engine and the sockets it has.
@@ -195,8 +197,9 @@ impl Worker {
             if event.concerns_siblings() {
                 self.outbox.push((Arc::clone(pool), event.clone()));
             }
-            if let Event::LinkBroken { server, text, requests, .. } = *event {
-                self.losses.push(Loss { pool: pool.name.clone(), server, text, requests });
+            if let Event::LinkBroken { server, text, requests, timed_out, .. } = *event {
+                let pool = pool.name.clone();
+                self.losses.push(Loss { pool, server, text, requests, timed_out });
             }
         }
         self.events.append(&mut events);
