@@ -125,6 +125,8 @@ pub enum Event {
         text: &'static str,
         /// How many requests were lost with it.
         requests: u32,
+        /// How many more were failed for it at the same moment, and counted as timeouts each.
+        timed_out: u32,
     },
     /// A server refused AUTH or SELECT; nothing is sent to it.
     HandshakeRefused {

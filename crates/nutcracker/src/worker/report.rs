@@ -24,7 +24,8 @@ pub(super) fn log(event: &Event, index: u32, pool: &Pool) {
         Event::Restored { servers, .. } => {
             log::warn!("update pool {index} '{name}' to add {servers} servers");
         }
-        Event::LinkBroken { server, text, requests, .. } => {
+        Event::LinkBroken { server, text, requests, timed_out, .. } => {
+            let requests = requests + timed_out;
             let server = server_at(pool, server);
             log::warn!("close s '{server}' in pool '{name}', {requests} requests failed: {text}");
         }

@@ -148,6 +148,30 @@ fn with_every_server_ejected_requests_are_refused_without_an_attempt() {
 }
 
 #[test]
+fn a_shortage_of_the_proxy_itself_ejects_no_server() {
+    let texts = [
+        engine::fault::TOO_MANY_FILES,
+        engine::fault::TOO_MANY_FILES_IN_SYSTEM,
+        engine::fault::NO_BUFFER_SPACE,
+        engine::fault::NO_MEMORY,
+    ];
+    for text in texts {
+        let mut rig = Rig::new(ejecting_pool(2, 1));
+        let (client, key) = (rig.client(), rig.key(0, 0));
+        rig.set_door(0, Door::Refuses(text));
+        for _ in 0..3 {
+            rig.send(client, get(&key));
+            assert_eq!(rig.read(client), format!("-ERR {text}\r\n"));
+        }
+        assert_eq!(ejections(&mut rig), 0, "{text}");
+        rig.set_door(0, Door::Open(0));
+        rig.send(client, get(&key));
+        let server = rig.server(0);
+        assert_eq!(rig.read(server), get(&key), "its keys are where they were");
+    }
+}
+
+#[test]
 fn a_retry_timeout_of_zero_ejects_and_returns_at_once() {
     let ejection =
         Ejection { failure_limit: 1, retry_timeout: Duration::ZERO, ..Ejection::default() };

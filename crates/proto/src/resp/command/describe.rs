@@ -2,7 +2,7 @@
 //! learns where the keys are from the proxy as it would from a server.
 
 use super::key_spec::{BeginSearch, FindKeys, KeySpec};
-use super::{Command, Flags};
+use super::{Argument, Command, Flags};
 use crate::resp::encode;
 
 /// Where keys are, as clients knew it before key specifications: the first key, the last one
@@ -69,8 +69,11 @@ impl Command {
             (Flags::BLOCKING, "blocking"),
         ];
         let flags = self.flags;
+        // Redis calls no script a reading one, whatever its flags say.
+        let is_script = self.argument == Argument::Numkeys;
         flagged
             .into_iter()
+            .filter(move |(_, category)| !(is_script && *category == "read"))
             .filter_map(move |(bit, category)| flags.has(bit).then_some(category))
             .chain(admin.into_iter().flatten())
             .chain([speed])
