@@ -171,6 +171,36 @@ fn hello_speaks_version_two_only_and_may_authenticate() {
 }
 
 #[test]
+fn hello_refuses_in_the_words_of_redis() {
+    let syntax = |option: &str| format!("-ERR Syntax error in HELLO option '{option}'\r\n");
+    assert_eq!(answer(&["hello", "2", "FOO"]), syntax("FOO"));
+    assert_eq!(answer(&["hello", "2", "a\r\nb"]), syntax("a  b"));
+    assert_eq!(answer(&["hello", "2", "AUTH", "default"]), syntax("AUTH"));
+    assert_eq!(answer(&["hello", "2", "setname"]), syntax("setname"));
+    for version in ["4", "1", "0", "-2"] {
+        assert_eq!(answer(&["hello", version]), "-NOPROTO unsupported protocol version\r\n");
+    }
+    for version in ["", "x", "02", "+2", " 2", "99999999999999999999"] {
+        let refusal = "-ERR Protocol version is not an integer or out of range\r\n";
+        assert_eq!(answer(&["hello", version]), refusal, "{version:?}");
+    }
+}
+
+#[test]
+fn what_hello_has_done_stays_done_when_it_is_refused() {
+    let pool = Pool { redis_auth: Some(b"secret"[..].into()), ..pool(1) };
+    let steps: [&[&str]; 3] = [
+        &["hello", "2", "auth", "default", "secret", "setname", "me", "FOO"],
+        &["client", "getname"],
+        &["hello", "2", "auth", "default", "wrong"],
+    ];
+    let answers = answers(pool, &steps);
+    assert!(answers[0].starts_with("-ERR Syntax error"));
+    assert_eq!(answers[1], bulk("me"));
+    assert!(answers[2].starts_with("-WRONGPASS"));
+}
+
+#[test]
 fn the_handshake_of_a_client_library_is_answered_in_one_go() {
     let mut rig = Rig::new(pool(1));
     let client = rig.client();
@@ -192,6 +222,10 @@ fn select_accepts_the_database_of_the_pool() {
     let answers = answers(pool, &[&["select", "7"], &["select", "0"]]);
     assert_eq!(answers[0], "+OK\r\n");
     assert!(answers[1].starts_with("-ERR this pool serves database 7 only"));
+    for number in ["+0", "00", "", "x"] {
+        let refusal = "-ERR value is not an integer or out of range\r\n";
+        assert_eq!(answer(&["select", number]), refusal, "{number:?}");
+    }
 }
 
 #[test]

@@ -274,7 +274,7 @@ fn is_word(bytes: &[u8], args: &[Span], place: usize, expected: &str) -> bool {
 }
 
 /// A number as Redis takes it: no plus sign, no leading zeros, no blanks.
-fn integer(text: &[u8]) -> Option<i64> {
+pub fn integer(text: &[u8]) -> Option<i64> {
     let digits = text.strip_prefix(b"-").unwrap_or(text);
     let plain = match digits {
         [b'0'] => digits.len() == text.len(),

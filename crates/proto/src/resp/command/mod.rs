@@ -17,6 +17,7 @@ mod table;
 
 pub use flags::{Flags, KeyFlags};
 pub use key_spec::{BeginSearch, FindKeys, KeySpec};
+pub use keys::integer;
 pub use lookup::{find, key_of_unfinished, resolve};
 pub use policy::{Local, Merge, Policy, RequestPolicy, ResponsePolicy, Split, Unsupported};
 pub use rejection::{KeysRejection, Rejection};
