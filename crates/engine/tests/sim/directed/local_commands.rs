@@ -51,6 +51,42 @@ fn the_commands_of_connections_are_answered_as_redis_would() {
 }
 
 #[test]
+fn the_list_of_commands_is_filtered() {
+    let list = |filter: &[&str]| answer(&[&["command", "list"], filter].concat());
+    let by = |kind: &str, value: &str| list(&["FilterBy", kind, value]);
+    assert_eq!(by("PATTERN", "?Get"), format!("*2\r\n{}{}", bulk("mget"), bulk("hget")));
+    assert_eq!(by("pattern", "xgroup|d*"), {
+        let names = ["xgroup|delconsumer", "xgroup|destroy"];
+        format!("*2\r\n{}", names.map(bulk).concat())
+    });
+    assert_eq!(by("pattern", "ping"), format!("*1\r\n{}", bulk("ping")));
+    assert_eq!(by("pattern", "subscribe"), "*0\r\n", "it does not work through the proxy");
+    let of_hyperloglog = ["pfadd", "pfcount", "pfmerge"].map(bulk).concat();
+    assert_eq!(by("aclcat", "HyperLogLog"), format!("*3\r\n{of_hyperloglog}"));
+    assert_eq!(by("aclcat", "nonsense"), "*0\r\n");
+    assert_eq!(by("module", "json"), "*0\r\n");
+    let all = list(&[]);
+    assert_eq!(by("pattern", "*"), all);
+    assert!(all.contains(&bulk("xgroup")) && all.contains(&bulk("xgroup|create")));
+    for wrong in [&["filterby"][..], &["filterby", "pattern"], &["filterby", "x", "y"], &["x"]] {
+        assert_eq!(list(wrong), "-ERR syntax error\r\n");
+    }
+}
+
+#[test]
+fn commands_without_keys_are_told_from_those_that_lack_them() {
+    let keys = |words: &[&str]| answer(&[&["command", "getkeys"], words].concat());
+    for words in [&["eval", "s", "0"][..], &["eval", "s", "x"], &["fcall_ro", "f", "2", "a"]] {
+        assert_eq!(keys(words), "*0\r\n", "{words:?}");
+    }
+    assert_eq!(keys(&["ping"]), "-ERR The command has no key arguments\r\n");
+    assert_eq!(keys(&["time", "x"]), "-ERR The command has no key arguments\r\n");
+    let refusal = "-ERR Invalid number of arguments specified for command\r\n";
+    assert_eq!(keys(&["get", "a", "b"]), refusal);
+    assert_eq!(keys(&["zunion", "0", "a"]), "-ERR Invalid arguments specified for command\r\n");
+}
+
+#[test]
 fn each_key_is_told_with_what_the_command_does_to_it() {
     let told = |words: &[&str]| answer(&[&["command", "getkeysandflags"], words].concat());
     let key = |name: &str, flags: &[&str]| {
