@@ -97,6 +97,13 @@ pub trait Environment: Send + Sync {
     ) -> bool {
         true
     }
+    /// Takes one of the open files that are there for clients, for a connection to a server that nobody has planned with;
+    /// whether there was one. [`Environment::return_file`] gives it back.
+    fn lend_file(&self) -> bool {
+        true
+    }
+    /// A file that was lent is closed, or its connection took the place of a planned one.
+    fn return_file(&self) {}
 }
 
 /// What makes one worker's engine differ from its siblings.

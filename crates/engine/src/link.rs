@@ -13,6 +13,7 @@ mod detached;
 mod doubt;
 mod handshake;
 mod joined;
+mod loan;
 mod owed;
 mod private;
 mod stream;
@@ -25,6 +26,7 @@ use proto::resp::walk;
 use doubt::Doubt;
 use handshake::Phase;
 use joined::Gets;
+pub(crate) use loan::FileLoan;
 use owed::Taken;
 pub(crate) use owed::{Asked, Owed};
 use private::Upload;
@@ -81,6 +83,8 @@ pub(crate) struct Link {
     stream: Option<Stream>,
     /// It has left its lane to another connection.
     pub(crate) is_detached: bool,
+    /// For one that is detached or private.
+    loan: Option<FileLoan>,
     /// Event number of the connection attempt.
     pub(crate) opened: u64,
     opened_at: u64,
@@ -116,6 +120,11 @@ impl Break {
             Break::Fault(text) => text,
             Break::Silent { .. } | Break::Retired => fault::TIMED_OUT,
         }
+    }
+
+    /// Whether something is short here, of which the server is not guilty.
+    fn is_own_shortage(self) -> bool {
+        matches!(self, Break::Fault(text) if fault::is_own_shortage(text))
     }
 }
 
@@ -179,6 +188,7 @@ impl Engine {
             scanner: ReplyScanner::new(protocol),
             stream: None,
             is_detached: false,
+            loan: None,
             opened: self.last_event,
             opened_at: now.mono_us,
             heard_at: now.mono_us,
@@ -544,13 +554,14 @@ impl Engine {
         }
         let timed_out = if let Break::Silent { timed_out } = cause { timed_out } else { 0 };
         self.events.push(Event::LinkBroken { pool, server, text, requests, timed_out });
-        let is_excused = link.awaits_uploader() && !has_misbehaved;
+        let is_excused = cause.is_own_shortage() || link.awaits_uploader() && !has_misbehaved;
         if !is_excused && !matches!(cause, Break::Silent { .. } | Break::Retired) {
             let (opened, opened_at) = (link.opened, link.opened_at);
             self.note_failure(pool, server, Failure::Broken { opened, opened_at }, now);
         }
         let state = &mut self.pools[pool as usize];
-        if !matches!(link.phase, Phase::Ready) && state.pool.ejection.is_none() {
+        let is_news = !(link.is_private() && cause.is_own_shortage());
+        if !matches!(link.phase, Phase::Ready) && state.pool.ejection.is_none() && is_news {
             let health = &mut state.servers[server as usize].health;
             health.back_off(&state.pool, text, now.mono_us, self.random.next());
         }

@@ -164,6 +164,8 @@ impl Rig {
     #[track_caller]
     pub(crate) fn assert_at_rest(&self) {
         assert_eq!(self.worker.engine.buffered_bytes(), 0, "buffers at rest");
+        let lent = self.worker.surroundings.lent();
+        assert_eq!(lent, 0, "files lent at rest");
         for server in &self.worker.counts.pools[0].servers {
             assert_eq!(server.in_queue.value(), 0);
             assert_eq!(server.out_queue.value(), 0);

@@ -172,6 +172,14 @@ impl Environment for Info {
         self.shared.is_first_ejection(of, server, known, retry_at)
     }
 
+    fn lend_file(&self) -> bool {
+        self.shared.lend_file()
+    }
+
+    fn return_file(&self) {
+        self.shared.return_file();
+    }
+
     /// Process-wide counts only: collectors of memcached statistics expect numbers under plain names.
     fn stats(&self, tell: &mut dyn FnMut(&str, &str)) {
         let now = self.clock.now();

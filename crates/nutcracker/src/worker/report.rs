@@ -53,7 +53,7 @@ pub(super) fn log(event: &Event, index: u32, pool: &Pool) {
                  set 'cross_shard: error' to refuse it"
             );
         }
-        Event::UnknownCommand { peer, command, .. } => {
+        Event::UnsupportedCommand { peer, command, .. } => {
             let command = command.as_str();
             // The binary header begins with a blank line.
             let hint = if matches!(command, "PROXY" | "") { HINT } else { "" };

@@ -463,8 +463,10 @@ fn a_key_in_base64_is_hashed_as_what_it_stands_for() {
     assert_eq!(key("md /+8= b q\r\n", &mut decoded), b"\xff\xef");
     assert_eq!(key("touch k 5\r\n", &mut decoded), b"k");
     assert_eq!(key("get k\r\n", &mut decoded), b"");
-    for other in ["A", "AA", "AAA", "A===", "====", "=AAA", "A=AA", "AA=A", "AA==AAAA", "AA\u{e9}"]
-    {
+    for other in [
+        "", "A", "AA", "AAA", "AAAAA", "AAAAAAA", "A===", "====", "=AAA", "A=AA", "AA=A",
+        "AA==AAAA", "AAA=AAAA", "AA\u{e9}",
+    ] {
         assert_eq!(decoded.decode(other.as_bytes()), None, "{other}");
         assert_eq!(decoded.as_bytes(), b"");
     }

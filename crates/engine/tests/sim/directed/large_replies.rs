@@ -173,6 +173,25 @@ fn a_server_is_read_no_faster_than_a_slow_client_takes_it_and_others_get_another
 }
 
 #[test]
+fn where_no_open_file_is_free_a_large_reply_keeps_its_lane() {
+    let mut rig = rig();
+    rig.worker.surroundings.set_files(0);
+    let (slow, other) = (rig.client(), rig.client());
+    rig.send(slow, get("a"));
+    let server = rig.server(0);
+    let reply = bulk(&"v".repeat(6 * MIB));
+    let rest = send_on(&mut rig, server, reply.as_bytes());
+    assert!(!rest.is_empty(), "it waits for its client");
+    rig.send(other, get("b"));
+    assert!(rig.nobody_connects_to(0));
+    assert!(send_on(&mut rig, server, rest).is_empty(), "somebody else waits");
+    rig.send(server, bulk("b"));
+    assert_eq!(rig.read(other), bulk("b"));
+    assert!(flow(&mut rig, server, b"", slow) == reply);
+    rig.assert_at_rest();
+}
+
+#[test]
 fn a_connection_goes_back_to_its_lane_when_nobody_took_it() {
     let mut rig = rig();
     let client = rig.client();

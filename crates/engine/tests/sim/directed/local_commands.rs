@@ -120,13 +120,20 @@ fn a_name_is_kept_and_reset_forgets_it() {
 }
 
 #[test]
-fn unknown_commands_and_wrong_arities_are_answered_and_the_connection_stays() {
+fn commands_that_are_not_served_and_wrong_arities_are_answered_and_the_connection_stays() {
     let mut rig = Rig::new(pool(1));
     let client = rig.client();
     rig.send(client, command(&["nonsense", "a", "b"]) + &command(&["ping"]));
     let text = "-ERR unknown command 'nonsense', with args beginning with: 'a' 'b' \r\n";
     assert_eq!(rig.read(client), format!("{text}+PONG\r\n"));
-    assert!(matches!(rig.events()[..], [Event::UnknownCommand { .. }]));
+    assert!(matches!(rig.events()[..], [Event::UnsupportedCommand { .. }]));
+    for words in [&["MULTI"][..], &["Config", "get", "*"], &["cluster", "nonsense"]] {
+        rig.send(client, command(words));
+        assert!(rig.read(client).starts_with("-ERR "));
+        let events = rig.events();
+        let [Event::UnsupportedCommand { command, .. }] = &events[..] else { panic!("{events:?}") };
+        assert_eq!(command.as_str(), words[0], "named as it was sent, as 0.5 does");
+    }
     for words in [&["mget"][..], &["mset", "a"], &["mset", "a", "b", "c"], &["get"], &["set", "a"]]
     {
         let text = format!("-ERR wrong number of arguments for '{}' command\r\n", words[0]);

@@ -70,12 +70,12 @@ impl Command {
             (Flags::BLOCKING, "blocking"),
         ];
         let flags = self.flags;
-        // A script is not known to read only because it says so.
-        let is_kept = self.group != Group::Scripting;
+        // Redis calls no script a reading one, whatever its flags say.
+        let is_script = self.group == Group::Scripting;
         flagged
             .into_iter()
+            .filter(move |(_, category)| !(is_script && *category == "read"))
             .filter_map(move |(bit, category)| flags.has(bit).then_some(category))
-            .filter(move |category| is_kept || *category != "read")
             .chain(admin.into_iter().flatten())
             .chain(group::categories(self).iter().copied())
             .chain([speed])
