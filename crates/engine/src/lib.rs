@@ -20,6 +20,7 @@ mod buffer;
 mod client;
 pub mod counters;
 mod fragment;
+mod glob;
 mod health;
 mod intake;
 mod introspect;

@@ -51,6 +51,42 @@ fn the_commands_of_connections_are_answered_as_redis_would() {
 }
 
 #[test]
+fn the_list_of_commands_is_filtered() {
+    let list = |filter: &[&str]| answer(&[&["command", "list"], filter].concat());
+    let by = |kind: &str, value: &str| list(&["FilterBy", kind, value]);
+    assert_eq!(by("PATTERN", "?Get"), format!("*2\r\n{}{}", bulk("mget"), bulk("hget")));
+    assert_eq!(by("pattern", "xgroup|d*"), {
+        let names = ["xgroup|delconsumer", "xgroup|destroy"];
+        format!("*2\r\n{}", names.map(bulk).concat())
+    });
+    assert_eq!(by("pattern", "ping"), format!("*1\r\n{}", bulk("ping")));
+    assert_eq!(by("pattern", "subscribe"), "*0\r\n", "it does not work through the proxy");
+    let of_hyperloglog = ["pfadd", "pfcount", "pfmerge"].map(bulk).concat();
+    assert_eq!(by("aclcat", "HyperLogLog"), format!("*3\r\n{of_hyperloglog}"));
+    assert_eq!(by("aclcat", "nonsense"), "*0\r\n");
+    assert_eq!(by("module", "json"), "*0\r\n");
+    let all = list(&[]);
+    assert_eq!(by("pattern", "*"), all);
+    assert!(all.contains(&bulk("xgroup")) && all.contains(&bulk("xgroup|create")));
+    for wrong in [&["filterby"][..], &["filterby", "pattern"], &["filterby", "x", "y"], &["x"]] {
+        assert_eq!(list(wrong), "-ERR syntax error\r\n");
+    }
+}
+
+#[test]
+fn commands_without_keys_are_told_from_those_that_lack_them() {
+    let keys = |words: &[&str]| answer(&[&["command", "getkeys"], words].concat());
+    for words in [&["eval", "s", "0"][..], &["eval", "s", "x"], &["fcall_ro", "f", "2", "a"]] {
+        assert_eq!(keys(words), "*0\r\n", "{words:?}");
+    }
+    assert_eq!(keys(&["ping"]), "-ERR The command has no key arguments\r\n");
+    assert_eq!(keys(&["time", "x"]), "-ERR The command has no key arguments\r\n");
+    let refusal = "-ERR Invalid number of arguments specified for command\r\n";
+    assert_eq!(keys(&["get", "a", "b"]), refusal);
+    assert_eq!(keys(&["zunion", "0", "a"]), "-ERR Invalid arguments specified for command\r\n");
+}
+
+#[test]
 fn each_key_is_told_with_what_the_command_does_to_it() {
     let told = |words: &[&str]| answer(&[&["command", "getkeysandflags"], words].concat());
     let key = |name: &str, flags: &[&str]| {
@@ -178,6 +214,36 @@ fn hello_speaks_version_two_only_and_may_authenticate() {
 }
 
 #[test]
+fn hello_refuses_in_the_words_of_redis() {
+    let syntax = |option: &str| format!("-ERR Syntax error in HELLO option '{option}'\r\n");
+    assert_eq!(answer(&["hello", "2", "FOO"]), syntax("FOO"));
+    assert_eq!(answer(&["hello", "2", "a\r\nb"]), syntax("a  b"));
+    assert_eq!(answer(&["hello", "2", "AUTH", "default"]), syntax("AUTH"));
+    assert_eq!(answer(&["hello", "2", "setname"]), syntax("setname"));
+    for version in ["4", "1", "0", "-2"] {
+        assert_eq!(answer(&["hello", version]), "-NOPROTO unsupported protocol version\r\n");
+    }
+    for version in ["", "x", "02", "+2", " 2", "99999999999999999999"] {
+        let refusal = "-ERR Protocol version is not an integer or out of range\r\n";
+        assert_eq!(answer(&["hello", version]), refusal, "{version:?}");
+    }
+}
+
+#[test]
+fn what_hello_has_done_stays_done_when_it_is_refused() {
+    let pool = Pool { redis_auth: Some(b"secret"[..].into()), ..pool(1) };
+    let steps: [&[&str]; 3] = [
+        &["hello", "2", "auth", "default", "secret", "setname", "me", "FOO"],
+        &["client", "getname"],
+        &["hello", "2", "auth", "default", "wrong"],
+    ];
+    let answers = answers(pool, &steps);
+    assert!(answers[0].starts_with("-ERR Syntax error"));
+    assert_eq!(answers[1], bulk("me"));
+    assert!(answers[2].starts_with("-WRONGPASS"));
+}
+
+#[test]
 fn the_handshake_of_a_client_library_is_answered_in_one_go() {
     let mut rig = Rig::new(pool(1));
     let client = rig.client();
@@ -199,6 +265,10 @@ fn select_accepts_the_database_of_the_pool() {
     let answers = answers(pool, &[&["select", "7"], &["select", "0"]]);
     assert_eq!(answers[0], "+OK\r\n");
     assert!(answers[1].starts_with("-ERR this pool serves database 7 only"));
+    for number in ["+0", "00", "", "x"] {
+        let refusal = "-ERR value is not an integer or out of range\r\n";
+        assert_eq!(answer(&["select", number]), refusal, "{number:?}");
+    }
 }
 
 #[test]
