@@ -1,7 +1,9 @@
 //! Commands the proxy answers itself, to the byte.
 
-use engine::Event;
+use std::collections::BTreeSet;
+
 use engine::topology::Pool;
+use engine::{Event, Identity};
 
 use crate::rig::{Rig, bulk, command};
 use crate::scenario::pool;
@@ -124,7 +126,7 @@ fn a_pool_without_a_password_says_so() {
 fn nothing_is_served_before_the_right_password_or_after_a_wrong_one() {
     let pool = Pool { redis_auth: Some(b"secret"[..].into()), ..pool(1) };
     let no_auth = "-NOAUTH Authentication required\r\n";
-    let steps: [(&[&str], &str); 11] = [
+    let steps: [(&[&str], &str); 13] = [
         (&["ping"], no_auth),
         (&["get", "a"], no_auth),
         (&["mget", "a", "b"], no_auth),
@@ -139,6 +141,8 @@ fn nothing_is_served_before_the_right_password_or_after_a_wrong_one() {
         ),
         (&["auth", "default", "secret"], "+OK\r\n"),
         (&["ping"], "+PONG\r\n"),
+        (&["reset"], "+RESET\r\n"),
+        (&["ping"], no_auth),
     ];
     let answers = answers(pool, &steps.map(|(words, _)| words));
     for ((words, wanted), answer) in steps.iter().zip(answers) {
@@ -195,10 +199,16 @@ fn select_accepts_the_database_of_the_pool() {
 }
 
 #[test]
-fn client_numbers_are_unique() {
-    let mut rig = Rig::new(pool(1));
-    let (a, b) = (rig.client(), rig.client());
-    rig.send(a, command(&["client", "id"]));
-    rig.send(b, command(&["client", "id"]));
-    assert_ne!(rig.read(a), rig.read(b));
+fn client_numbers_are_unique_over_all_workers() {
+    let workers = 3;
+    let mut numbers = BTreeSet::new();
+    for worker in 0..workers {
+        let mut rig = Rig::of(Identity { worker, workers, seed: 1 }, pool(1));
+        for _ in 0..10 {
+            let client = rig.client();
+            rig.send(client, command(&["client", "id"]));
+            let number = rig.read(client);
+            assert!(numbers.insert(number.clone()), "{number} twice, worker {worker}");
+        }
+    }
 }
