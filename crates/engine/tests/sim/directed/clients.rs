@@ -187,6 +187,20 @@ fn what_is_told_of_a_client_names_the_address_it_was_found_to_have() {
 }
 
 #[test]
+fn a_client_that_is_turned_away_gets_the_words_there_are_and_is_closed() {
+    for words in ["-ERR not like this\r\n", ""] {
+        let mut rig = Rig::new(pool(1));
+        let (stays, goes) = (rig.client(), rig.client());
+        rig.worker.turn_away(goes, words.as_bytes(), &mut rig.network);
+        rig.send(stays, "ping\r\n");
+        assert_eq!(rig.read(stays), "+PONG\r\n");
+        assert_eq!(rig.read(goes), words);
+        assert!(rig.is_closed(goes));
+        assert_eq!(rig.worker.counts.pools[0].client_err.value(), 1);
+    }
+}
+
+#[test]
 fn a_client_that_half_closes_gets_every_reply_and_then_the_end() {
     let mut rig = Rig::new(pool(1));
     let client = rig.client();
@@ -257,4 +271,8 @@ fn a_draining_worker_answers_what_is_in_flight_and_closes() {
     assert!(rig.is_closed(busy));
     assert_eq!(rig.read(server), get("a"));
     assert_eq!(rig.worker.engine.clients(), 0);
+    let late = rig.client();
+    rig.send(late, "ping\r\n");
+    assert_eq!(rig.read(late), "");
+    assert!(rig.is_closed(late));
 }
