@@ -300,6 +300,11 @@ impl Slots {
         self.owners.get(slot as usize).copied().unwrap_or(Owner::Free)
     }
 
+    /// How many slots have an owner.
+    pub(crate) fn assigned(&self) -> usize {
+        self.owners.len() - self.free.len() - self.resting.len()
+    }
+
     /// Frees a slot at the end of the phase.
     pub(crate) fn release(&mut self, slot: Slot) {
         self.owners[slot as usize] = Owner::Free;
@@ -328,5 +333,6 @@ mod tests {
         slots.end_phase();
         assert_eq!(slots.assign(Owner::Link(1)), a);
         assert_eq!(slots.owner(a), Owner::Link(1));
+        assert_eq!(slots.assigned(), 3);
     }
 }

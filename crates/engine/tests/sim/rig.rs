@@ -168,6 +168,8 @@ impl Rig {
     #[track_caller]
     pub(crate) fn assert_at_rest(&self) {
         assert_eq!(self.worker.engine.buffered_bytes(), 0, "buffers at rest");
+        assert_eq!(self.worker.engine.requests(), 0, "requests at rest");
+        assert_eq!(self.worker.engine.connections(), self.worker.connections());
         for server in &self.worker.counts.pools[0].servers {
             assert_eq!(server.in_queue.value(), 0);
             assert_eq!(server.out_queue.value(), 0);
