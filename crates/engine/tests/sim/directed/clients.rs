@@ -248,6 +248,35 @@ fn replies_leave_in_the_order_of_requests_whatever_server_answers_first() {
 }
 
 #[test]
+fn early_replies_of_a_client_that_never_stops_are_kept_without_those_that_have_left() {
+    let mut rig = Rig::new(pool(2));
+    let client = rig.client();
+    let (late, early) = (rig.key(0, 0), rig.key(1, 0));
+    let reply = |n: usize| bulk(&format!("{n:0>1000}"));
+    let ask = |rig: &mut Rig, early_ones: usize| {
+        rig.send(client, get(&late) + &get(&early).repeat(early_ones));
+    };
+    ask(&mut rig, 15);
+    ask(&mut rig, 5);
+    let servers = [rig.server(0), rig.server(1)];
+    rig.send(servers[1], (0..20).map(reply).collect::<String>());
+    rig.send(servers[0], bulk("first"));
+    let gone: String = (0..15).map(reply).collect();
+    assert_eq!(rig.read(client), bulk("first") + &gone);
+    let held = rig.worker.engine.buffered_bytes();
+    rig.send(client, get(&early).repeat(2));
+    rig.send(servers[1], reply(20));
+    let held_since = rig.worker.engine.buffered_bytes();
+    assert!(held_since + 8_000 < held, "{held_since} bytes of {held} are held");
+    rig.send(servers[1], reply(21));
+    assert_eq!(rig.read(client), "");
+    rig.send(servers[0], bulk("second"));
+    let rest: String = (15..22).map(reply).collect();
+    assert_eq!(rig.read(client), bulk("second") + &rest);
+    rig.assert_at_rest();
+}
+
+#[test]
 fn keys_and_values_may_hold_any_byte_and_a_key_may_be_empty() {
     let mut rig = Rig::new(pool(1));
     let client = rig.client();
