@@ -382,6 +382,16 @@ impl Engine {
         self.clients.len()
     }
 
+    /// Connections of clients and to servers, those that are being established included.
+    pub fn connections(&self) -> usize {
+        self.slots.assigned()
+    }
+
+    /// Requests whose reply has not left, and those of clients that have gone until they are answered.
+    pub fn requests(&self) -> usize {
+        self.requests.len()
+    }
+
     /// Bytes of buffers in use by connections.
     pub fn buffered_bytes(&self) -> usize {
         self.buffers.lent()
