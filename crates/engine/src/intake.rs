@@ -181,7 +181,7 @@ impl Engine {
             Odd::Refused { len, swallow, refusal, is_silent } => {
                 if refusal == memcached::Refusal::UnknownCommand {
                     // A blank line has no name, and is how the binary header of a load balancer begins.
-                    self.note_unknown(c, argument(bytes, args, 0));
+                    self.note_unsupported(c, argument(bytes, args, 0));
                 }
                 if !is_silent {
                     self.answer(c, refusal.text().as_bytes());
@@ -356,10 +356,10 @@ impl Engine {
         self.stop_reading(c, Ending::ByFault);
     }
 
-    /// A client sent a command that no table has.
-    pub(crate) fn note_unknown(&mut self, c: u32, name: &[u8]) {
+    /// A client sent a command that no table has, or that is not served.
+    pub(crate) fn note_unsupported(&mut self, c: u32, name: &[u8]) {
         let (pool, peer) = self.clients[c as usize].origin();
-        self.events.push(Event::UnknownCommand { pool, peer, command: Text::new(name) });
+        self.events.push(Event::UnsupportedCommand { pool, peer, command: Text::new(name) });
     }
 
     pub(crate) fn note_malformed(&mut self, c: u32, reason: &'static str) {

@@ -20,6 +20,7 @@ mod buffer;
 mod client;
 pub mod counters;
 mod fragment;
+mod glob;
 mod health;
 mod intake;
 mod introspect;
@@ -382,6 +383,16 @@ impl Engine {
     /// Clients connected at this moment.
     pub fn clients(&self) -> usize {
         self.clients.len()
+    }
+
+    /// Connections of clients and to servers, those that are being established included.
+    pub fn connections(&self) -> usize {
+        self.slots.assigned()
+    }
+
+    /// Requests whose reply has not left, and those of clients that have gone until they are answered.
+    pub fn requests(&self) -> usize {
+        self.requests.len()
     }
 
     /// Bytes of buffers in use by connections.

@@ -104,8 +104,8 @@ pub(crate) enum Break {
     Eof,
     /// An error, with its text.
     Fault(&'static str),
-    /// It stayed silent for too long or owes too much.
-    Silent,
+    /// It stayed silent for too long or owes too much. So many requests were failed and counted as timeouts for that.
+    Silent { timed_out: u32 },
     /// The proxy has no trust in it any more; it owes nothing.
     Stale,
     /// Nobody has a use for it any more.
@@ -118,7 +118,7 @@ impl Break {
         match self {
             Break::Eof | Break::Stale => fault::UNKNOWN,
             Break::Fault(text) => text,
-            Break::Silent | Break::Retired => fault::TIMED_OUT,
+            Break::Silent { .. } | Break::Retired => fault::TIMED_OUT,
         }
     }
 
@@ -468,7 +468,7 @@ impl Engine {
             server.counts.responses.add(1);
             server.counts.response_bytes.add(reply.bytes().len() as u64);
         }
-        let is_news = !server.health.is_well() || walk::is_error(reply.bytes());
+        let is_news = !server.health.is_well() || is_server_error(reply.bytes());
         if is_news && (delivered || server.health.is_on_trial()) {
             let (pool, server) = (link.pool, link.server);
             self.judge(pool, server, reply.bytes(), now);
@@ -495,6 +495,9 @@ impl Engine {
     /// What a delivered reply says of the server's health: nothing new when it is well and the reply is no error.
     #[cold]
     fn judge(&mut self, pool: u32, server: u32, reply: &[u8], now: Now) {
+        if is_server_error(reply) {
+            self.pools[pool as usize].servers[server as usize].counts.error_replies.add(1);
+        }
         let is_redis = self.pools[pool as usize].pool.protocol == Protocol::Redis;
         if is_redis && walk::is_loading(reply) {
             return self.note_failure(pool, server, Failure::Loading, now);
@@ -552,9 +555,10 @@ impl Engine {
         if is_done || link.is_idle() && !has_misbehaved {
             return;
         }
-        self.events.push(Event::LinkBroken { pool, server, text, requests });
+        let timed_out = if let Break::Silent { timed_out } = cause { timed_out } else { 0 };
+        self.events.push(Event::LinkBroken { pool, server, text, requests, timed_out });
         let is_excused = cause.is_own_shortage() || link.awaits_uploader() && !has_misbehaved;
-        if !is_excused && !matches!(cause, Break::Silent | Break::Retired) {
+        if !is_excused && !matches!(cause, Break::Silent { .. } | Break::Retired) {
             let (opened, opened_at) = (link.opened, link.opened_at);
             self.note_failure(pool, server, Failure::Broken { opened, opened_at }, now);
         }
@@ -580,7 +584,10 @@ impl Engine {
         match cause {
             _ if link.is_probe() => {}
             Break::Eof => counts.server_eof.add(1),
-            Break::Fault(fault::TIMED_OUT) | Break::Silent | Break::Stale | Break::Retired => {}
+            Break::Fault(fault::TIMED_OUT)
+            | Break::Silent { .. }
+            | Break::Stale
+            | Break::Retired => {}
             Break::Fault(_) => counts.server_err.add(1),
         }
         if !matches!(link.phase, Phase::Connecting) {
@@ -679,5 +686,14 @@ impl Link {
             Phase::Handshake { output, .. } => output,
             Phase::Ready => &self.output,
         }
+    }
+}
+
+/// Whether a reply of either protocol tells that the server could not do what it was asked.
+#[inline]
+fn is_server_error(reply: &[u8]) -> bool {
+    match reply.first() {
+        Some(b'S') => reply.starts_with(b"SERVER_ERROR"),
+        _ => walk::is_error(reply),
     }
 }

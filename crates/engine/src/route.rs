@@ -68,6 +68,7 @@ impl Engine {
                 request.discard(&mut self.buffers);
             }
             Policy::Unsupported(_) => {
+                self.note_unsupported(c, argument(request.bytes(), args, 0));
                 request.discard(&mut self.buffers);
                 self.answer_with(c, |out| reply::unsupported(command.name, out));
             }
@@ -83,8 +84,8 @@ impl Engine {
         request: Message<'_>,
         args: &[Span],
     ) {
-        if rejection == command::Rejection::UnknownCommand {
-            self.note_unknown(c, argument(request.bytes(), args, 0));
+        if !matches!(rejection, command::Rejection::WrongArity(_)) {
+            self.note_unsupported(c, argument(request.bytes(), args, 0));
         }
         self.answer_with(c, |out| rejection.write_reply(request.bytes(), args, out));
         request.discard(&mut self.buffers);

@@ -63,5 +63,7 @@ mod tests {
         assert_eq!(Span { start: 3, end: 1 }.of(b"abc"), b"");
         assert_eq!(Span { start: 3, end: 1 }.len(), 0);
         assert!(Span { start: 3, end: 1 }.is_empty());
+        assert!(Span { start: 3, end: 3 }.is_empty());
+        assert!(!Span { start: 3, end: 4 }.is_empty());
     }
 }

@@ -161,7 +161,7 @@ impl Engine {
         self.count_timeout(pool, server);
         self.note_failure(pool, server, Failure::TimedOut { window: timeout_us }, now);
         self.fail(request, NONE, pool, fault::TIMED_OUT);
-        self.break_link(l, Break::Silent, now);
+        self.break_link(l, Break::Silent { timed_out: 1 }, now);
         None
     }
 

@@ -400,7 +400,7 @@ impl Engine {
             self.count_timeout(pool, server);
             self.note_failure(pool, server, Failure::TimedOut { window: timeout_us }, now);
         }
-        self.break_link(l, Break::Silent, now);
+        self.break_link(l, Break::Silent { timed_out: 0 }, now);
         None
     }
 }

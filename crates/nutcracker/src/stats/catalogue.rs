@@ -151,7 +151,12 @@ pub const POOL_BEYOND_0_5: [Metric<PoolCounts>; 3] = [
 ];
 
 /// Metrics of a server that 0.5 did not have.
-pub const SERVER_BEYOND_0_5: [Metric<ServerCounts>; 4] = [
+pub const SERVER_BEYOND_0_5: [Metric<ServerCounts>; 5] = [
+    counter(
+        "error_replies",
+        "replies of the server that are errors, such as -OOM; of memcached, SERVER_ERROR",
+        |server| server.error_replies.value(),
+    ),
     gauge("ejected", "workers that hold the server ejected now", |server| server.ejected.value()),
     counter("restores", "returns after an ejection, in each worker", |server| {
         server.restores.value()

@@ -27,3 +27,26 @@ pub fn refusal(received: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(&[0; 8]);
     out.extend_from_slice(TEXT.as_bytes());
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{TEXT, refusal};
+
+    #[test]
+    fn a_refusal_is_a_response_to_its_request() {
+        let mut out = b"kept".to_vec();
+        refusal(b"\x80\x0a\0\0\0\0\0\0\0\0\0\0\x01\x02\x03\x04\0\0\0\0\0\0\0\0", &mut out);
+        let header = b"kept\x81\x0a\0\0\0\0\0\x83\0\0\0\x5a\x01\x02\x03\x04\0\0\0\0\0\0\0\0";
+        assert_eq!(out, [header, TEXT.as_bytes()].concat());
+    }
+
+    #[test]
+    fn what_of_the_request_has_not_arrived_is_zero_in_its_refusal() {
+        for received in [&b"\x80"[..], b"\x80\0\0\0\0\0\0\0\0\0\0\0\x01\x02\x03"] {
+            let mut out = Vec::new();
+            refusal(received, &mut out);
+            assert_eq!(out[..2], *b"\x81\0");
+            assert_eq!(out[12..16], [0; 4]);
+        }
+    }
+}

@@ -28,7 +28,7 @@ impl Decoded {
         self.len = 0;
         let mut len = 0_usize;
         let groups = word.chunks_exact(4);
-        if word.is_empty() || !groups.remainder().is_empty() {
+        if !groups.remainder().is_empty() {
             return None;
         }
         let last = groups.len().checked_sub(1)?;

@@ -12,8 +12,9 @@ pub struct Value<'a> {
     pub len: usize,
 }
 
-/// Digits that fit into 32 bits whatever they are.
+/// Digits of which every number fits into 32 bits, and is one of bytes that a value may have.
 const DIGITS_MAX: usize = 9;
+const _: () = assert!(10_u32.pow(DIGITS_MAX as u32) - 1 <= VALUE_BYTES_MAX);
 
 impl<'a> Value<'a> {
     /// The value at the front of `bytes`, `None` when there is none that is whole and plain: words parted by one blank
@@ -48,7 +49,7 @@ fn len(bytes: &[u8], rest: &[u8]) -> Option<usize> {
         rest => rest,
     };
     let line = bytes.len().checked_sub(rest.len())?;
-    if line > REPLY_LINE_BYTES_MAX || data > VALUE_BYTES_MAX {
+    if line > REPLY_LINE_BYTES_MAX {
         return None;
     }
     let behind = rest.strip_prefix(b"\r\n")?.get(data as usize..)?.strip_prefix(b"\r\n")?;
@@ -93,7 +94,7 @@ fn number(bytes: &[u8]) -> Option<(u32, &[u8])> {
 
 #[cfg(test)]
 mod tests {
-    use super::Value;
+    use super::{REPLY_LINE_BYTES_MAX, Value};
 
     #[test]
     fn a_plain_value_is_read_at_once() {
@@ -119,6 +120,14 @@ mod tests {
     }
 
     #[test]
+    fn a_line_beyond_the_bound_is_left_alone() {
+        let value = |key_len| [b"VALUE ", &vec![b'k'; key_len][..], b" 0 1\r\nx\r\n"].concat();
+        let longest = REPLY_LINE_BYTES_MAX - b"VALUE  0 1".len();
+        assert!(Value::at_front(&value(longest)).is_some());
+        assert_eq!(Value::at_front(&value(longest + 1)), None);
+    }
+
+    #[test]
     fn what_is_not_plain_is_left_alone() {
         for bytes in [
             &b"END\r\n"[..],
@@ -129,6 +138,7 @@ mod tests {
             b"VALUE k\r 0 1\r\nx\r\n",
             b"VALUE k 0 1\r\nxy\r\n",
             b"VALUE k 0 4294967297\r\nx\r\n",
+            b"VALUE k 0 0000000001\r\nx\r\n",
             b"VALUE k 0 x\r\nx\r\n",
             b"VA 1\r\nx\r\n",
         ] {

@@ -165,6 +165,10 @@ mod tests {
             encoded(br#"SET "a b" 'c\'d' "\x41\q" "" x"y z""#).as_deref(),
             Ok("*6\r\n$3\r\nSET\r\n$3\r\na b\r\n$3\r\nc'd\r\n$2\r\nAq\r\n$0\r\n\r\n$4\r\nxy z\r\n")
         );
+        assert_eq!(
+            encoded(br#"PING "\n\r\t\b\a\\\"""#).as_deref(),
+            Ok("*2\r\n$4\r\nPING\r\n$7\r\n\n\r\t\u{8}\u{7}\\\"\r\n")
+        );
     }
 
     #[test]

@@ -175,6 +175,7 @@ fn arguments_decide_about_streams_and_scripts() {
     assert_eq!(policy("XREAD COUNT 1 STREAMS a 0"), Policy::SingleShard);
     assert_eq!(policy("XREAD COUNT 1 block 0 STREAMS a 0"), session);
     assert_eq!(policy("XREAD STREAMS block 0"), Policy::SingleShard);
+    assert_eq!(policy("XREAD COUNT block STREAMS a 0"), Policy::SingleShard);
     assert_eq!(policy("XREADGROUP GROUP block block STREAMS a >"), Policy::SingleShard);
     assert_eq!(policy("XREADGROUP GROUP g c NOACK BLOCK 5 STREAMS a >"), session);
     assert_eq!(policy("EVAL s 0"), Policy::Keyless);
@@ -252,6 +253,36 @@ fn the_sorted_set_algebra_is_routed_by_a_key_and_not_by_the_number_of_keys() {
         let (bytes, args) = request(&words);
         let row = command::resolve(&bytes, &args).expect("a well formed request");
         assert_eq!(row.first_key(&bytes, &args), Some(first), "{line}");
+    }
+}
+
+#[test]
+fn a_number_of_keys_is_held_against_the_arguments_there_are() {
+    use KeysRejection::{
+        MoreKeysThanArgs, NegativeNumkeys, NoInputKey, NotAnInteger, NumkeysNotPositive, Syntax,
+    };
+    for (line, expected) in [
+        ("SINTERCARD 2 a b", Ok(&[2, 3][..])),
+        ("SINTERCARD 3 a b", Err(MoreKeysThanArgs)),
+        ("SINTERCARD 0 a", Err(NumkeysNotPositive)),
+        ("SINTERCARD 01 a", Err(NumkeysNotPositive)),
+        ("LMPOP 2 a LEFT", Ok(&[2, 3])),
+        ("LMPOP 3 a LEFT", Err(Syntax)),
+        ("EVAL s 2 a b", Ok(&[3, 4])),
+        ("EVAL s 3 a b", Err(MoreKeysThanArgs)),
+        ("EVAL s 01 a b", Err(NotAnInteger)),
+        ("EVAL s -1 a b", Err(NegativeNumkeys)),
+        ("ZUNION 2 a b", Ok(&[2, 3])),
+        ("ZUNION 3 a b", Err(Syntax)),
+        ("ZUNION 0 a b", Err(NoInputKey("zunion"))),
+        ("ZUNION 1x a b", Err(NotAnInteger)),
+    ] {
+        let words: Vec<&str> = line.split(' ').collect();
+        let (bytes, args) = request(&words);
+        let row = command::resolve(&bytes, &args).expect("a well formed request");
+        let mut keys = Vec::new();
+        let found = row.keys(&bytes, &args, &mut keys);
+        assert_eq!(found.map(|()| &keys[..]), expected, "{line}");
     }
 }
 

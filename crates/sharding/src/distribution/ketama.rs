@@ -88,13 +88,12 @@ impl Ring {
 
 /// How many digests, of four points each, a server of this weight contributes.
 ///
-/// COMPAT: twemproxy 0.5 computes in single precision, rounding after each operation, except that a tiny constant is
-/// added in double precision. So servers of equal weight own 156 points instead of 160 in pools of 25, 47, 50 and
+/// COMPAT: twemproxy 0.5 computes in single precision, rounding after each operation. (It adds 1e-10 in the end, which
+/// no number survives from 1 on.) So servers of equal weight own 156 points instead of 160 in pools of 25, 47, 50 and
 /// 100 others of the first 1000 sizes, and a server that weighs a small fraction of the average owns none.
 fn digests_of(weight: u32, weights: u64, servers: usize) -> usize {
     let share = weight as f32 / weights as f32;
     let digests = share * POINTS_PER_SERVER / POINTS_PER_DIGEST as f32 * servers as f32;
-    let digests = (f64::from(digests) + 0.000_000_000_1) as f32;
     digests.floor() as usize
 }
 

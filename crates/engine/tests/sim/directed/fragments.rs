@@ -84,9 +84,28 @@ fn mget_answers_in_the_order_of_its_keys_whatever_order_servers_answer_in() {
 fn counting_commands_add_up() {
     for name in ["del", "unlink", "touch", "exists"] {
         for order in ORDERS {
-            let answer = Three::new().merge(name, order, [":1\r\n", ":0\r\n", ":41\r\n"]);
+            let mut three = Three::new();
+            let answer = three.merge(name, order, [":1\r\n", ":0\r\n", ":41\r\n"]);
             assert_eq!(answer, ":42\r\n", "{name}");
+            let again = three.merge(name, order, [":1\r\n", ":1\r\n", ":1\r\n"]);
+            assert_eq!(again, ":3\r\n", "{name}");
         }
+    }
+}
+
+#[test]
+fn a_number_that_cannot_be_added_fails_its_command_and_is_passed_on_where_nothing_is_added() {
+    for number in [":99999999999999999999\r\n", ":\r\n", ":--5\r\n"] {
+        let mut three = Three::new();
+        assert_eq!(three.merge("del", ORDERS[3], [":1\r\n", number, ":1\r\n"]), INVALID);
+        assert_eq!(three.merge("del", ORDERS[3], [":1\r\n", ":2\r\n", ":3\r\n"]), ":6\r\n");
+        let Three { mut rig, client, servers, keys } = three;
+        rig.read(servers[1]);
+        rig.send(client, command(&["incr", &keys[1]]));
+        assert_eq!(rig.read(servers[1]), command(&["incr", &keys[1]]), "over the same connection");
+        rig.send(servers[1], number);
+        assert_eq!(rig.read(client), number);
+        rig.assert_at_rest();
     }
 }
 
