@@ -468,7 +468,7 @@ impl Engine {
             server.counts.responses.add(1);
             server.counts.response_bytes.add(reply.bytes().len() as u64);
         }
-        let is_news = !server.health.is_well() || walk::is_error(reply.bytes());
+        let is_news = !server.health.is_well() || is_server_error(reply.bytes());
         if is_news && (delivered || server.health.is_on_trial()) {
             let (pool, server) = (link.pool, link.server);
             self.judge(pool, server, reply.bytes(), now);
@@ -495,6 +495,9 @@ impl Engine {
     /// What a delivered reply says of the server's health: nothing new when it is well and the reply is no error.
     #[cold]
     fn judge(&mut self, pool: u32, server: u32, reply: &[u8], now: Now) {
+        if is_server_error(reply) {
+            self.pools[pool as usize].servers[server as usize].counts.error_replies.add(1);
+        }
         let is_redis = self.pools[pool as usize].pool.protocol == Protocol::Redis;
         if is_redis && walk::is_loading(reply) {
             return self.note_failure(pool, server, Failure::Loading, now);
@@ -683,5 +686,14 @@ impl Link {
             Phase::Handshake { output, .. } => output,
             Phase::Ready => &self.output,
         }
+    }
+}
+
+/// Whether a reply of either protocol tells that the server could not do what it was asked.
+#[inline]
+fn is_server_error(reply: &[u8]) -> bool {
+    match reply.first() {
+        Some(b'S') => reply.starts_with(b"SERVER_ERROR"),
+        _ => walk::is_error(reply),
     }
 }

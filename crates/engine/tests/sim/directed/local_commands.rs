@@ -1,7 +1,10 @@
 //! Commands the proxy answers itself, to the byte.
 
-use engine::Event;
+use std::collections::BTreeSet;
+
 use engine::topology::Pool;
+use engine::{Event, Identity};
+use proto::resp::command::REDIS_VERSION;
 
 use crate::rig::{Rig, bulk, command};
 use crate::scenario::pool;
@@ -30,6 +33,8 @@ fn answer(words: &[&str]) -> String {
 fn the_commands_of_connections_are_answered_as_redis_would() {
     assert_eq!(answer(&["PING"]), "+PONG\r\n");
     assert_eq!(answer(&["ping", "hello"]), bulk("hello"));
+    let too_many = "-ERR wrong number of arguments for 'ping' command\r\n";
+    assert_eq!(answer(&["ping", "hello", "again"]), too_many);
     assert_eq!(answer(&["echo", "a 20 byte long text."]), bulk("a 20 byte long text."));
     assert_eq!(answer(&["select", "0"]), "+OK\r\n");
     assert_eq!(answer(&["select", "x"]), "-ERR value is not an integer or out of range\r\n");
@@ -167,11 +172,14 @@ fn a_pool_without_a_password_says_so() {
 fn nothing_is_served_before_the_right_password_or_after_a_wrong_one() {
     let pool = Pool { redis_auth: Some(b"secret"[..].into()), ..pool(1) };
     let no_auth = "-NOAUTH Authentication required\r\n";
-    let steps: [(&[&str], &str); 11] = [
+    let steps: [(&[&str], &str); 15] = [
         (&["ping"], no_auth),
         (&["get", "a"], no_auth),
         (&["mget", "a", "b"], no_auth),
         (&["auth", "wrong"], "-ERR invalid password\r\n"),
+        (&["auth", "secrex"], "-ERR invalid password\r\n"),
+        // Two letters are off by the same.
+        (&["auth", "sfcrft"], "-ERR invalid password\r\n"),
         (&["auth", "secret"], "+OK\r\n"),
         (&["ping"], "+PONG\r\n"),
         (&["auth", "wrong"], "-ERR invalid password\r\n"),
@@ -182,6 +190,8 @@ fn nothing_is_served_before_the_right_password_or_after_a_wrong_one() {
         ),
         (&["auth", "default", "secret"], "+OK\r\n"),
         (&["ping"], "+PONG\r\n"),
+        (&["reset"], "+RESET\r\n"),
+        (&["ping"], no_auth),
     ];
     let answers = answers(pool, &steps.map(|(words, _)| words));
     for ((words, wanted), answer) in steps.iter().zip(answers) {
@@ -195,8 +205,14 @@ fn hello_speaks_version_two_only_and_may_authenticate() {
     assert_eq!(answer(&["hello", "3"]), unknown);
     assert_eq!(answer(&["hello", "3", "auth", "default", "secret"]), unknown);
     assert_eq!(answer(&["hello", "4"]), "-NOPROTO unsupported protocol version\r\n");
-    assert!(answer(&["hello"]).starts_with("*14\r\n$6\r\nserver\r\n$5\r\nredis\r\n"));
-    assert!(answer(&["hello", "2"]).starts_with("*14\r\n"));
+    let bad_version = "-ERR Protocol version is not an integer or out of range\r\n";
+    assert_eq!(answer(&["hello", "two"]), bad_version);
+    let told = answers(pool(1), &[&["client", "id"], &["hello", "2"], &["hello"]]);
+    let fields = [bulk("server"), bulk("redis"), bulk("version"), bulk(REDIS_VERSION)].concat();
+    let fields = [fields, bulk("proto") + ":2\r\n", bulk("id") + &told[0]].concat();
+    let fields = [fields, bulk("mode"), bulk("standalone"), bulk("role"), bulk("master")].concat();
+    let whole = format!("*14\r\n{fields}{}*0\r\n", bulk("modules"));
+    assert_eq!(told[1..], [whole.clone(), whole]);
     let pool = || Pool { redis_auth: Some(b"secret"[..].into()), ..pool(1) };
     let steps: [&[&str]; 5] = [
         &["hello", "2"],
@@ -220,6 +236,8 @@ fn hello_refuses_in_the_words_of_redis() {
     assert_eq!(answer(&["hello", "2", "a\r\nb"]), syntax("a  b"));
     assert_eq!(answer(&["hello", "2", "AUTH", "default"]), syntax("AUTH"));
     assert_eq!(answer(&["hello", "2", "setname"]), syntax("setname"));
+    assert_eq!(answer(&["hello", "2", "setname", "a", "b"]), syntax("b"));
+    assert_eq!(answer(&["hello", "2", "setname", "a", "setname", "b", "c"]), syntax("c"));
     for version in ["4", "1", "0", "-2"] {
         assert_eq!(answer(&["hello", version]), "-NOPROTO unsupported protocol version\r\n");
     }
@@ -272,10 +290,16 @@ fn select_accepts_the_database_of_the_pool() {
 }
 
 #[test]
-fn client_numbers_are_unique() {
-    let mut rig = Rig::new(pool(1));
-    let (a, b) = (rig.client(), rig.client());
-    rig.send(a, command(&["client", "id"]));
-    rig.send(b, command(&["client", "id"]));
-    assert_ne!(rig.read(a), rig.read(b));
+fn client_numbers_are_unique_over_all_workers() {
+    let workers = 3;
+    let mut numbers = BTreeSet::new();
+    for worker in 0..workers {
+        let mut rig = Rig::of(Identity { worker, workers, seed: 1 }, pool(1));
+        for _ in 0..10 {
+            let client = rig.client();
+            rig.send(client, command(&["client", "id"]));
+            let number = rig.read(client);
+            assert!(numbers.insert(number.clone()), "{number} twice, worker {worker}");
+        }
+    }
 }
