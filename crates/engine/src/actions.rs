@@ -125,6 +125,8 @@ pub enum Event {
         text: &'static str,
         /// How many requests were lost with it.
         requests: u32,
+        /// How many more were failed for it at the same moment, and counted as timeouts each.
+        timed_out: u32,
     },
     /// A server refused AUTH or SELECT; nothing is sent to it.
     HandshakeRefused {
@@ -151,8 +153,8 @@ pub enum Event {
         /// Lower-case name.
         command: &'static str,
     },
-    /// A client sent a command that no table knows.
-    UnknownCommand {
+    /// A client sent a command that is not served.
+    UnsupportedCommand {
         /// Pool index.
         pool: u32,
         /// Who sent it.
@@ -215,7 +217,7 @@ impl Event {
             | Event::HandshakeRefused { pool, .. }
             | Event::PasswordNotNeeded { pool, .. }
             | Event::CrossShard { pool, .. }
-            | Event::UnknownCommand { pool, .. }
+            | Event::UnsupportedCommand { pool, .. }
             | Event::Malformed { pool, .. }
             | Event::BinaryProtocol { pool, .. }
             | Event::IncompleteRequest { pool, .. } => pool,

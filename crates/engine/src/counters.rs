@@ -140,6 +140,8 @@ pub struct ServerCounts {
     pub probes: Count,
     /// How often it gave no proper answer.
     pub probes_failed: Count,
+    /// Replies of the server itself that are errors; of memcached those that begin with `SERVER_ERROR`.
+    pub error_replies: Count,
 }
 
 impl Deref for Counts {

@@ -13,6 +13,7 @@ mod detached;
 mod doubt;
 mod handshake;
 mod joined;
+mod loan;
 mod owed;
 mod private;
 mod stream;
@@ -25,6 +26,7 @@ use proto::resp::walk;
 use doubt::Doubt;
 use handshake::Phase;
 use joined::Gets;
+pub(crate) use loan::FileLoan;
 use owed::Taken;
 pub(crate) use owed::{Asked, Owed};
 use private::Upload;
@@ -81,6 +83,8 @@ pub(crate) struct Link {
     stream: Option<Stream>,
     /// It has left its lane to another connection.
     pub(crate) is_detached: bool,
+    /// For one that is detached or private.
+    loan: Option<FileLoan>,
     /// Event number of the connection attempt.
     pub(crate) opened: u64,
     opened_at: u64,
@@ -100,8 +104,8 @@ pub(crate) enum Break {
     Eof,
     /// An error, with its text.
     Fault(&'static str),
-    /// It stayed silent for too long or owes too much.
-    Silent,
+    /// It stayed silent for too long or owes too much. So many requests were failed and counted as timeouts for that.
+    Silent { timed_out: u32 },
     /// The proxy has no trust in it any more; it owes nothing.
     Stale,
     /// Nobody has a use for it any more.
@@ -114,8 +118,13 @@ impl Break {
         match self {
             Break::Eof | Break::Stale => fault::UNKNOWN,
             Break::Fault(text) => text,
-            Break::Silent | Break::Retired => fault::TIMED_OUT,
+            Break::Silent { .. } | Break::Retired => fault::TIMED_OUT,
         }
+    }
+
+    /// Whether something is short here, of which the server is not guilty.
+    fn is_own_shortage(self) -> bool {
+        matches!(self, Break::Fault(text) if fault::is_own_shortage(text))
     }
 }
 
@@ -179,6 +188,7 @@ impl Engine {
             scanner: ReplyScanner::new(protocol),
             stream: None,
             is_detached: false,
+            loan: None,
             opened: self.last_event,
             opened_at: now.mono_us,
             heard_at: now.mono_us,
@@ -458,7 +468,7 @@ impl Engine {
             server.counts.responses.add(1);
             server.counts.response_bytes.add(reply.bytes().len() as u64);
         }
-        let is_news = !server.health.is_well() || walk::is_error(reply.bytes());
+        let is_news = !server.health.is_well() || is_server_error(reply.bytes());
         if is_news && (delivered || server.health.is_on_trial()) {
             let (pool, server) = (link.pool, link.server);
             self.judge(pool, server, reply.bytes(), now);
@@ -485,6 +495,9 @@ impl Engine {
     /// What a delivered reply says of the server's health: nothing new when it is well and the reply is no error.
     #[cold]
     fn judge(&mut self, pool: u32, server: u32, reply: &[u8], now: Now) {
+        if is_server_error(reply) {
+            self.pools[pool as usize].servers[server as usize].counts.error_replies.add(1);
+        }
         let is_redis = self.pools[pool as usize].pool.protocol == Protocol::Redis;
         if is_redis && walk::is_loading(reply) {
             return self.note_failure(pool, server, Failure::Loading, now);
@@ -542,14 +555,16 @@ impl Engine {
         if is_done || link.is_idle() && !has_misbehaved {
             return;
         }
-        self.events.push(Event::LinkBroken { pool, server, text, requests });
-        let is_excused = link.awaits_uploader() && !has_misbehaved;
-        if !is_excused && !matches!(cause, Break::Silent | Break::Retired) {
+        let timed_out = if let Break::Silent { timed_out } = cause { timed_out } else { 0 };
+        self.events.push(Event::LinkBroken { pool, server, text, requests, timed_out });
+        let is_excused = cause.is_own_shortage() || link.awaits_uploader() && !has_misbehaved;
+        if !is_excused && !matches!(cause, Break::Silent { .. } | Break::Retired) {
             let (opened, opened_at) = (link.opened, link.opened_at);
             self.note_failure(pool, server, Failure::Broken { opened, opened_at }, now);
         }
         let state = &mut self.pools[pool as usize];
-        if !matches!(link.phase, Phase::Ready) && state.pool.ejection.is_none() {
+        let is_news = !(link.is_private() && cause.is_own_shortage());
+        if !matches!(link.phase, Phase::Ready) && state.pool.ejection.is_none() && is_news {
             let health = &mut state.servers[server as usize].health;
             health.back_off(&state.pool, text, now.mono_us, self.random.next());
         }
@@ -569,7 +584,10 @@ impl Engine {
         match cause {
             _ if link.is_probe() => {}
             Break::Eof => counts.server_eof.add(1),
-            Break::Fault(fault::TIMED_OUT) | Break::Silent | Break::Stale | Break::Retired => {}
+            Break::Fault(fault::TIMED_OUT)
+            | Break::Silent { .. }
+            | Break::Stale
+            | Break::Retired => {}
             Break::Fault(_) => counts.server_err.add(1),
         }
         if !matches!(link.phase, Phase::Connecting) {
@@ -668,5 +686,14 @@ impl Link {
             Phase::Handshake { output, .. } => output,
             Phase::Ready => &self.output,
         }
+    }
+}
+
+/// Whether a reply of either protocol tells that the server could not do what it was asked.
+#[inline]
+fn is_server_error(reply: &[u8]) -> bool {
+    match reply.first() {
+        Some(b'S') => reply.starts_with(b"SERVER_ERROR"),
+        _ => walk::is_error(reply),
     }
 }

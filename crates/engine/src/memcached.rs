@@ -36,12 +36,14 @@ impl Engine {
                 request.discard(&mut self.buffers);
             }
             Policy::Unsupported => {
+                self.note_unsupported(c, parsed.command.name.as_bytes());
                 request.discard(&mut self.buffers);
                 self.answer_with(c, |out| {
                     reply::unsupported_memcached(parsed.command.name, out);
                 });
             }
             Policy::AllShards if !self.may_flush(c) => {
+                self.note_unsupported(c, parsed.command.name.as_bytes());
                 request.discard(&mut self.buffers);
                 self.answer_unless_silent(c, parsed, reply::FLUSH_ALL_REFUSED);
             }
@@ -95,6 +97,8 @@ impl Engine {
         if self.is_over_memory() {
             self.counts.shed.add(1);
             self.answer_unless_silent(c, parsed, reply::request_shed(Protocol::Memcached));
+            // Refusals would add up behind what is not answered yet.
+            self.settle_client(c);
             return true;
         }
         if !self.is_any_server_live(pool, now) {

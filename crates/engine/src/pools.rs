@@ -257,9 +257,14 @@ impl Engine {
                 let event = self.last_event;
                 let Some(health) = self.health_of(pool, server) else { return };
                 health.known_retry_at = health.known_retry_at.max(retry_at);
-                if !health.is_ejected() {
-                    health.note_outage(now.mono_us, event);
-                    let retry_at = self.own_retry_at(pool, retry_at, now);
+                let own = health.retry_at();
+                // Where servers return by time, one that is out here has failed again over there, before a request made
+                // this worker see that its time had come.
+                if own.is_none() || self.returns_by_time(pool) {
+                    let retry_at = self.own_retry_at(pool, retry_at, now).max(own.unwrap_or(0));
+                    self.pools[pool as usize].servers[server as usize]
+                        .health
+                        .note_outage(now.mono_us, event);
                     self.eject(pool, server, retry_at, now);
                 }
             }
@@ -271,6 +276,10 @@ impl Engine {
             Event::Readmitted { pool, server } => self.heed_readmission(pool, server, now),
             _ => {}
         }
+    }
+
+    fn returns_by_time(&self, pool: u32) -> bool {
+        self.pools[pool as usize].pool.ejection.is_some_and(|ejection| ejection.returns_by_time())
     }
 
     pub(crate) fn health_of(&mut self, pool: u32, server: u32) -> Option<&mut Health> {

@@ -57,6 +57,9 @@ pub(crate) fn request_shed(protocol: Protocol) -> &'static [u8] {
     }
 }
 
+/// The same without the prefix of an error.
+pub(crate) const REPLY_SHED: &str = "max_memory of the proxy is reached, reply dropped";
+
 /// The reply was too large to be kept under the memory ceiling.
 pub(crate) fn reply_shed(protocol: Protocol) -> &'static [u8] {
     match protocol {
@@ -83,6 +86,19 @@ pub mod fault {
     pub const SELECT_REFUSED: &str = "server refused SELECT";
     /// The server closed the connection with requests outstanding.
     pub const UNKNOWN: &str = "unknown";
+    /// This process has no descriptor left.
+    pub const TOO_MANY_FILES: &str = "Too many open files";
+    /// This machine has none.
+    pub const TOO_MANY_FILES_IN_SYSTEM: &str = "Too many open files in system";
+    /// The kernel of this machine has no room for another connection.
+    pub const NO_BUFFER_SPACE: &str = "No buffer space available";
+    /// The kernel of this machine has no memory.
+    pub const NO_MEMORY: &str = "Cannot allocate memory";
+
+    /// Whether a connection failed because something is short here, of which no server is guilty.
+    pub(crate) fn is_own_shortage(text: &str) -> bool {
+        [TOO_MANY_FILES, TOO_MANY_FILES_IN_SYSTEM, NO_BUFFER_SPACE, NO_MEMORY].contains(&text)
+    }
 }
 
 /// The words before the text of a fault. Source: 0.5.

@@ -66,6 +66,7 @@ impl Engine {
                 request.discard(&mut self.buffers);
             }
             Policy::Unsupported(_) => {
+                self.note_unsupported(c, argument(request.bytes(), args, 0));
                 request.discard(&mut self.buffers);
                 self.answer_with(c, |out| reply::unsupported(command.name, out));
             }
@@ -81,8 +82,8 @@ impl Engine {
         request: Message<'_>,
         args: &[Span],
     ) {
-        if rejection == command::Rejection::UnknownCommand {
-            self.note_unknown(c, argument(request.bytes(), args, 0));
+        if !matches!(rejection, command::Rejection::WrongArity(_)) {
+            self.note_unsupported(c, argument(request.bytes(), args, 0));
         }
         self.answer_with(c, |out| rejection.write_reply(request.bytes(), args, out));
         request.discard(&mut self.buffers);
@@ -122,7 +123,9 @@ impl Engine {
         if self.is_over_memory() {
             self.counts.shed.add(1);
             request.discard(&mut self.buffers);
-            return self.answer(c, reply::request_shed(Protocol::Redis));
+            self.answer(c, reply::request_shed(Protocol::Redis));
+            // Refusals would add up behind what is not answered yet.
+            return self.settle_client(c);
         }
         if !self.is_any_server_live(pool, now) {
             return self.refuse_request(c, pool, fault::CONNECTION_REFUSED, request);

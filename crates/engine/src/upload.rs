@@ -18,7 +18,7 @@ use proto::{argument, memcached, resp};
 
 use crate::client::{Ending, Reading};
 use crate::intake::Partial;
-use crate::link::Asked;
+use crate::link::{Asked, FileLoan};
 use crate::message::Message;
 use crate::reply::{self, fault};
 use crate::scan::{Odd, RequestScanner, Scan};
@@ -75,9 +75,15 @@ impl Engine {
         let is_live = self.is_any_server_live(pool, now);
         let shard = self.shard_announced(c, &announced);
         let over_memory = self.is_over_memory();
-        let must_wait = self.is_private_full(pool, shard) || self.may_overtake_silence(c, shard);
-        if is_live && !over_memory && must_wait {
-            return;
+        let mut loan = None;
+        if is_live && !over_memory {
+            if self.is_private_full(pool, shard) || self.may_overtake_silence(c, shard) {
+                return;
+            }
+            loan = FileLoan::take(&self.environment);
+            if loan.is_none() {
+                return;
+            }
         }
         self.clients[c as usize].session.greeted = true;
         self.pace.note_request();
@@ -86,9 +92,9 @@ impl Engine {
             self.answer(c, reply::request_shed(protocol));
             return self.send_beginning(c, Course::Dropped, now);
         }
-        let link = match is_live {
-            true => self.private_link(pool, shard, now),
-            false => Err(fault::CONNECTION_REFUSED),
+        let link = match loan {
+            Some(loan) => self.private_link(pool, shard, loan, now),
+            None => Err(fault::CONNECTION_REFUSED),
         };
         match link {
             Err(text) => {

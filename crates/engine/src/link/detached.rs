@@ -10,12 +10,12 @@
 //! request might overtake the one before. Requests that want no reply cannot be seen to be carried out, so a connection
 //! does not leave its lane with such behind it, and gets none later: there they are asked for a reply, which is dropped.
 
-use super::{Break, Link, Phase};
+use super::{Break, FileLoan, Link, Phase};
 use crate::pipeline::NONE;
 use crate::{Engine, Now};
 
 /// Connections to one server, beside `server_connections`, that a worker may have in this way. Further replies stay in
-/// their lanes.
+/// their lanes, and so does one for which no open file is free.
 const DETACHED_MAX: usize = 4;
 
 impl Engine {
@@ -43,10 +43,14 @@ impl Engine {
         let Some(lane) = server.links.get_mut(link.lane as usize).filter(|lane| **lane == l) else {
             return;
         };
-        if server.detached.len() < DETACHED_MAX && !link.is_silence_under_way() {
+        if server.detached.len() < DETACHED_MAX
+            && !link.is_silence_under_way()
+            && let Some(loan) = FileLoan::take(&self.environment)
+        {
             *lane = NONE;
             server.detached.push(l);
-            self.links[l as usize].is_detached = true;
+            let link = &mut self.links[l as usize];
+            (link.is_detached, link.loan) = (true, Some(loan));
         }
     }
 
@@ -60,7 +64,7 @@ impl Engine {
         match server.links.get_mut(link.lane as usize) {
             Some(lane) if *lane == NONE && link.input.is_empty() => {
                 *lane = l;
-                link.is_detached = false;
+                (link.is_detached, link.loan) = (false, None);
                 server.detached.retain(|detached| *detached != l);
             }
             _ => self.break_link(l, Break::Retired, now),

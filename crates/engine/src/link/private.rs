@@ -7,7 +7,7 @@ use proto::memcached::walk as memcached_walk;
 use proto::resp::walk;
 
 use super::handshake::Phase;
-use super::{Asked, Break, Link, Owed};
+use super::{Asked, Break, FileLoan, Link, Owed};
 use crate::actions::Close;
 use crate::health::Failure;
 use crate::message::Message;
@@ -19,7 +19,7 @@ use crate::{Engine, Now};
 /// In the place of a lane.
 pub(super) const LANE: u32 = NONE - 1;
 /// Private connections to a server at a time. Beyond it large requests are gathered: a client that waited for another one's
-/// connection would wait for as long as that one's client pleases.
+/// connection would wait for as long as that one's client pleases. So is one for which no open file is free.
 const PRIVATE_MAX: usize = 16;
 /// While more than this is unsent the client is not read any further.
 const UNSENT_MAX: usize = 256 << 10;
@@ -57,6 +57,7 @@ impl Engine {
         &mut self,
         pool: u32,
         shard: u32,
+        loan: FileLoan,
         now: Now,
     ) -> Result<u32, &'static str> {
         if self.pools[pool as usize].servers[shard as usize].health.is_ejected() {
@@ -67,6 +68,7 @@ impl Engine {
             return Err(text);
         }
         let l = self.dial(pool, shard, LANE, now);
+        self.links[l as usize].loan = Some(loan);
         self.pools[pool as usize].servers[shard as usize].private.push(l);
         Ok(l)
     }
@@ -159,7 +161,7 @@ impl Engine {
         self.count_timeout(pool, server);
         self.note_failure(pool, server, Failure::TimedOut { window: timeout_us }, now);
         self.fail(request, NONE, pool, fault::TIMED_OUT);
-        self.break_link(l, Break::Silent, now);
+        self.break_link(l, Break::Silent { timed_out: 1 }, now);
         None
     }
 

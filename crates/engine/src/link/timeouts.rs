@@ -51,7 +51,7 @@ impl Engine {
         if link.is_private() && !link.has_stream() {
             return self.expire_upload(l, timeout_us, now);
         }
-        self.expire_requests(l, timeout_us, timeout_us, now);
+        let timed_out = self.expire_requests(l, timeout_us, timeout_us, now);
         let flow_due = self.expire_stream(l, timeout_us, now);
         if !self.links.contains(l as usize) {
             return None;
@@ -71,8 +71,8 @@ impl Engine {
         let silent_at = link.silent_at(timeout_us, now);
         if now.mono_us >= silent_at || link.late > LATE_MAX {
             // COMPAT: with 0.5 the others would have failed on a connection of their own, which counts towards ejection.
-            self.expire_requests(l, 0, timeout_us, now);
-            self.break_link(l, Break::Silent, now);
+            let timed_out = timed_out + self.expire_requests(l, 0, timeout_us, now);
+            self.break_link(l, Break::Silent { timed_out }, now);
             return None;
         }
         Some(next.map_or(silent_at, |next| next.min(silent_at)))
@@ -87,15 +87,18 @@ impl Engine {
         self.break_link(l, Break::Fault(fault::TIMED_OUT), now);
     }
 
-    /// Answers the requests of a connection that have waited for `waited_us`; their replies will be swallowed.
-    fn expire_requests(&mut self, l: u32, waited_us: u64, timeout_us: u64, now: Now) {
+    /// Answers the requests of a connection that have waited for `waited_us`, and returns how many; their replies will be
+    /// swallowed.
+    fn expire_requests(&mut self, l: u32, waited_us: u64, timeout_us: u64, now: Now) -> u32 {
+        let mut expired = 0;
         loop {
             let link = &mut self.links[l as usize];
             let late = link.late as usize;
-            let Some(owed) = link.fifo.get_mut(late) else { return };
+            let Some(owed) = link.fifo.get_mut(late) else { return expired };
             if owed.at + waited_us > now.mono_us {
-                return;
+                return expired;
             }
+            expired += 1;
             let (request, fragment) = (std::mem::replace(&mut owed.request, NONE), owed.fragment);
             if link.late == 0 && link.stream.is_none() {
                 link.heard_at = now.mono_us;

@@ -5,6 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::io::IoSlice;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use engine::counters::Counts;
 use engine::topology::{Address, Pool, Topology};
@@ -15,6 +16,9 @@ use crate::random::Random;
 
 /// Wall clock at the beginning of virtual time, µs.
 const EPOCH_US: u64 = 1_700_000_000_000_000;
+
+/// Open files to lend where a test does not want few.
+const FILES: u64 = 1 << 20;
 
 /// A defect put between engine and network on purpose, to see whether the oracle notices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,12 +72,15 @@ pub(crate) struct Loss {
     pub(crate) text: &'static str,
     /// Unanswered requests.
     pub(crate) requests: u32,
+    /// More of them, which were counted as timeouts.
+    pub(crate) timed_out: u32,
 }
 
 /// A worker: an engine and the sockets it has.
 pub(crate) struct Worker {
     pub(crate) engine: Engine,
     pub(crate) counts: Arc<Counts>,
+    pub(crate) surroundings: Arc<Surroundings>,
     /// What is published.
     pub(crate) pools: Vec<Arc<Pool>>,
     /// The pool and the server that the network knows an address by.
@@ -91,9 +98,36 @@ pub(crate) struct Worker {
     pub(crate) defect: Option<Defect>,
 }
 
-struct Silent;
+/// The process around a worker: it says little, and lends so many open files.
+#[derive(Default)]
+pub(crate) struct Surroundings {
+    files: AtomicU64,
+    lent: AtomicU64,
+}
 
-impl Environment for Silent {
+impl Surroundings {
+    /// Changes how many may be lent at once.
+    pub(crate) fn set_files(&self, files: u64) {
+        self.files.store(files, Ordering::Relaxed);
+    }
+
+    /// How many are lent.
+    pub(crate) fn lent(&self) -> u64 {
+        self.lent.load(Ordering::Relaxed)
+    }
+}
+
+impl Environment for Surroundings {
+    fn lend_file(&self) -> bool {
+        let is_free = self.lent.load(Ordering::Relaxed) < self.files.load(Ordering::Relaxed);
+        self.lent.fetch_add(u64::from(is_free), Ordering::Relaxed);
+        is_free
+    }
+
+    fn return_file(&self) {
+        self.lent.fetch_sub(1, Ordering::Relaxed);
+    }
+
     fn info(&self, section: Option<&[u8]>, text: &mut String) {
         text.push_str("# Simulated\r\n");
         if let Some(section) = section {
@@ -115,7 +149,9 @@ impl Worker {
         network: &mut Network,
     ) -> Worker {
         let counts = Counts::for_topology(topology);
-        let mut engine = Engine::new(identity, Arc::new(Silent));
+        let surroundings =
+            Arc::new(Surroundings { files: AtomicU64::new(FILES), ..Surroundings::default() });
+        let mut engine = Engine::new(identity, Arc::clone(&surroundings) as Arc<dyn Environment>);
         engine.publish(topology, &counts, now(0));
         let mut places = HashMap::new();
         for (p, pool) in topology.pools.iter().enumerate() {
@@ -126,6 +162,7 @@ impl Worker {
         let mut worker = Worker {
             engine,
             counts,
+            surroundings,
             pools: topology.pools.clone(),
             places,
             ports: Vec::new(),
@@ -160,8 +197,9 @@ impl Worker {
             if event.concerns_siblings() {
                 self.outbox.push((Arc::clone(pool), event.clone()));
             }
-            if let Event::LinkBroken { server, text, requests, .. } = *event {
-                self.losses.push(Loss { pool: pool.name.clone(), server, text, requests });
+            if let Event::LinkBroken { server, text, requests, timed_out, .. } = *event {
+                let pool = pool.name.clone();
+                self.losses.push(Loss { pool, server, text, requests, timed_out });
             }
         }
         self.events.append(&mut events);

@@ -168,6 +168,8 @@ impl Rig {
     #[track_caller]
     pub(crate) fn assert_at_rest(&self) {
         assert_eq!(self.worker.engine.buffered_bytes(), 0, "buffers at rest");
+        let lent = self.worker.surroundings.lent();
+        assert_eq!(lent, 0, "files lent at rest");
         assert_eq!(self.worker.engine.requests(), 0, "requests at rest");
         assert_eq!(self.worker.engine.connections(), self.worker.connections());
         for server in &self.worker.counts.pools[0].servers {

@@ -46,6 +46,10 @@ pub(crate) fn run(seed: u64, defect: Option<Defect>) -> Result<Tally, String> {
     let mut random = Random::new(seed);
     let scenarios = Scenario::all(seed, &mut random);
     let mut world = World::new(scenarios, random, defect);
+    if seed.is_multiple_of(7) {
+        // Few files, so that large values do not always get a connection of their own.
+        world.workers.iter().for_each(|worker| worker.surroundings.set_files(seed / 7 % 4));
+    }
     match world.live() {
         Ok(()) => Ok(world.tally()),
         Err(what) => {
@@ -303,9 +307,11 @@ impl World {
     fn check_sums(&self, worker: usize, pool: usize) -> Result<(), String> {
         let mut lost: HashMap<u32, u64> = HashMap::new();
         let mut timed_out_links: HashMap<u32, u64> = HashMap::new();
+        let mut timed_out: HashMap<u32, u64> = HashMap::new();
         let name = &self.parts[pool].scenario.pool.name;
         for loss in self.workers[worker].losses.iter().filter(|loss| loss.pool == *name) {
             *lost.entry(loss.server).or_default() += u64::from(loss.requests);
+            *timed_out.entry(loss.server).or_default() += u64::from(loss.timed_out);
             if loss.text == engine::fault::TIMED_OUT {
                 *timed_out_links.entry(loss.server).or_default() += 1;
             }
@@ -321,6 +327,9 @@ impl World {
             let of = |counts: &HashMap<u32, u64>| counts.get(&(index as u32)).copied().unwrap_or(0);
             let requests = server.requests.value();
             let ends = server.responses.value() + of(&lost) + server.server_timedout.value();
+            if of(&timed_out) > server.server_timedout.value() {
+                return Err(format!("server {index} of pool {pool}: timeouts that nobody counted"));
+            }
             // A connect that times out counts once more, and what wants no reply is a request that has none.
             let (least, most) = (ends.saturating_sub(of(&timed_out_links)), ends + silences);
             if requests < least || (requests > most && !vanished) {
@@ -373,6 +382,7 @@ impl World {
         is("in_queue_bytes", sum(|server| server.in_queue_bytes.value()), 0)?;
         is("out_queue", sum(|server| server.out_queue.value()), 0)?;
         is("out_queue_bytes", sum(|server| server.out_queue_bytes.value()), 0)?;
+        is("files lent", worker.surroundings.lent(), 0)?;
         is("connections()", worker.engine.connections() as u64, worker.connections() as u64)?;
         is("requests()", worker.engine.requests() as u64, 0)?;
         is("buffered_bytes()", worker.engine.buffered_bytes() as u64, 0)

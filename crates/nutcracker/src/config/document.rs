@@ -8,7 +8,7 @@
 use saphyr_parser::{Event, Marker, Parser, ScanError, Span, Tag};
 
 use super::fault::{Fault, Position, Problem, Subject};
-use super::leniency;
+use super::leniency::{self, Lenient};
 
 /// A file longer than this is not a configuration.
 pub(super) const BYTES_MAX: usize = 4 << 20;
@@ -16,8 +16,8 @@ pub(super) const BYTES_MAX: usize = 4 << 20;
 /// Containers may nest this deep: pools, keys, servers. Deeper ones belong nowhere, so their content is dropped.
 const DEPTH_MAX: usize = 3;
 
-/// Spellings of YAML 1.1 are mended one after the other, and the text is read again after each: this many bytes in all
-/// before giving up.
+/// Quoted values too far left are mended one after the other, and the text is read again after each: this many bytes in
+/// all before giving up.
 const READ_AGAIN_BYTES_MAX: usize = 16 * BYTES_MAX;
 
 /// One node of the file.
@@ -196,7 +196,7 @@ impl Tree {
     /// Reads `text` to its end or to where it stops being YAML.
     fn read(text: &str) -> Result<Tree, ScanError> {
         let mut tree = Tree::default();
-        let mut parser = Parser::new_from_str(text);
+        let mut parser = Parser::new(Lenient::new(text));
         while let Some(event) = parser.next_event() {
             let (event, span) = event?;
             tree.take(event, span);

@@ -6,7 +6,8 @@
 
 use std::borrow::Cow;
 
-use saphyr_parser::ScanError;
+use saphyr_parser::input::{Input, SkipTabs};
+use saphyr_parser::{ScanError, StrInput};
 
 const BYTE_ORDER_MARK: char = '\u{feff}';
 /// Takes the place of a byte order mark while the text is parsed: a noncharacter, so nobody writes it.
@@ -14,10 +15,6 @@ const STAND_IN: char = '\u{10ffff}';
 
 /// What the YAML parser says about lines of a quoted value too far left, at the opening quote.
 const QUOTED_INDENTATION: &str = "invalid indentation in quoted scalar";
-/// What it says about a comment right after a quoted value, at the `#`.
-const COMMENT_TOO_CLOSE: &str = "comments must be separated from other tokens by whitespace";
-/// What it says about a colon with nothing but tabs behind it, at the value.
-const TAB_BEFORE_VALUE: &str = "':' must be followed by a valid YAML whitespace";
 
 /// `text` with line breaks and byte order marks that the YAML parser understands. Undo it with [`restored`].
 pub(super) fn normalised(text: &str) -> String {
@@ -43,15 +40,73 @@ pub(super) fn restored(scalar: Cow<'_, str>) -> String {
     }
 }
 
-/// `text` without the cause of `error`, when that is a spelling libyaml takes.
-pub(super) fn mended(text: &str, error: &ScanError) -> Option<String> {
-    let at = error.marker().index();
-    match error.info() {
-        QUOTED_INDENTATION => indented(text, at),
-        COMMENT_TOO_CLOSE | TAB_BEFORE_VALUE => {
-            let (start, _) = text.char_indices().nth(at)?;
-            Some([&text[..start], " ", &text[start..]].concat())
+/// A text as the YAML parser reads it, where a tab is as good as a blank between two tokens, and a comment needs neither.
+pub(super) struct Lenient<'a>(StrInput<'a>);
+
+impl<'a> Lenient<'a> {
+    /// `text` from its start.
+    pub(super) fn new(text: &'a str) -> Self {
+        Lenient(StrInput::new(text))
+    }
+}
+
+impl Input for Lenient<'_> {
+    fn skip_ws_to_eol(&mut self, skip_tabs: SkipTabs) -> (usize, Result<SkipTabs, &'static str>) {
+        match self.0.skip_ws_to_eol(skip_tabs) {
+            (skipped, Ok(SkipTabs::Result(tab, blank))) => {
+                (skipped, Ok(SkipTabs::Result(tab, blank || tab)))
+            }
+            // The only fault there is: a comment right here.
+            (_, Err(_)) => (self.0.skip_while_non_breakz(), Ok(SkipTabs::Result(false, true))),
+            other => other,
         }
+    }
+
+    fn lookahead(&mut self, count: usize) {
+        self.0.lookahead(count);
+    }
+
+    fn buflen(&self) -> usize {
+        self.0.buflen()
+    }
+
+    fn bufmaxlen(&self) -> usize {
+        self.0.bufmaxlen()
+    }
+
+    fn raw_read_ch(&mut self) -> char {
+        self.0.raw_read_ch()
+    }
+
+    fn raw_read_non_breakz_ch(&mut self) -> Option<char> {
+        self.0.raw_read_non_breakz_ch()
+    }
+
+    fn skip(&mut self) {
+        self.0.skip();
+    }
+
+    fn skip_n(&mut self, count: usize) {
+        self.0.skip_n(count);
+    }
+
+    fn peek(&self) -> char {
+        self.0.peek()
+    }
+
+    fn peek_nth(&self, n: usize) -> char {
+        self.0.peek_nth(n)
+    }
+
+    fn peek_opt(&self) -> Option<char> {
+        self.0.peek_opt()
+    }
+}
+
+/// `text` without the cause of `error`, when that is a quoted value whose later lines stand where libyaml takes them.
+pub(super) fn mended(text: &str, error: &ScanError) -> Option<String> {
+    match error.info() {
+        QUOTED_INDENTATION => indented(text, error.marker().index()),
         _ => None,
     }
 }

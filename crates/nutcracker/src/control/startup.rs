@@ -143,7 +143,11 @@ fn reject(options: &Options, path: &Path, error: &LoadError) {
 }
 
 fn open_log(settings: &Settings) -> Option<Logger> {
-    let tell = |error: &OpenError| complain(&error.to_string());
+    let tell = |error: &OpenError| {
+        complain(&format!(
+            "{error}; see that its folder exists and lets this user write, or name another file with -o"
+        ));
+    };
     Logger::open(settings.log_output.as_deref(), settings.log_level.into()).inspect_err(tell).ok()
 }
 

@@ -34,7 +34,10 @@ pub enum PidFileError {
         pid: Option<u32>,
     },
     /// The system refuses.
-    #[error("opening pid file '{}' failed: {}", path.display(), os_error_text(cause))]
+    #[error(
+        "opening pid file '{}' failed: {}; see that its folder exists and lets this user write, or name another file with -p",
+        path.display(), os_error_text(cause)
+    )]
     Io {
         /// The file.
         path: PathBuf,
@@ -241,7 +244,8 @@ mod tests {
         let error = PidFile::create(Path::new("/nonexistent/a.pid"), &[]).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "opening pid file '/nonexistent/a.pid' failed: No such file or directory"
+            "opening pid file '/nonexistent/a.pid' failed: No such file or directory; see that its folder exists and lets \
+             this user write, or name another file with -p"
         );
     }
 }

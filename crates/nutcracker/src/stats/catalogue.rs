@@ -123,9 +123,11 @@ pub const WORKER: [Metric<WorkerCounts>; 7] = [
     counter("shed", "requests refused and replies dropped at the ceiling of memory", |worker| {
         worker.shed.value()
     }),
-    gauge("buffered_bytes", "bytes of buffers that connections use", |worker| {
-        worker.buffered_bytes.value()
-    }),
+    gauge(
+        "buffered_bytes",
+        "bytes of requests and replies under way, which max_memory bounds",
+        |worker| worker.buffered_bytes.value(),
+    ),
     counter("freed_bytes", "bytes of buffers given back to the system's allocator", |worker| {
         worker.freed_bytes.value()
     }),
@@ -149,7 +151,12 @@ pub const POOL_BEYOND_0_5: [Metric<PoolCounts>; 3] = [
 ];
 
 /// Metrics of a server that 0.5 did not have.
-pub const SERVER_BEYOND_0_5: [Metric<ServerCounts>; 4] = [
+pub const SERVER_BEYOND_0_5: [Metric<ServerCounts>; 5] = [
+    counter(
+        "error_replies",
+        "replies of the server that are errors, such as -OOM; of memcached, SERVER_ERROR",
+        |server| server.error_replies.value(),
+    ),
     gauge("ejected", "workers that hold the server ejected now", |server| server.ejected.value()),
     counter("restores", "returns after an ejection, in each worker", |server| {
         server.restores.value()

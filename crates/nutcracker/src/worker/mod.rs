@@ -494,12 +494,13 @@ impl Core for WorkerCore {
     fn turn(&mut self, at: Now) {
         self.give_up_newcomers(at);
         self.engine.turn(now(at));
-        self.publish_events();
         self.count_departures();
         self.receipts.clear();
     }
 
     fn end_phase(&mut self) {
+        // Ahead of the replies: who has read of a failure finds every worker counting it.
+        self.publish_events();
         self.engine.end_phase();
         let actions = self.engine.actions();
         self.ops.flush.append(&mut actions.flush);

@@ -24,7 +24,8 @@ pub(super) fn log(event: &Event, index: u32, pool: &Pool) {
         Event::Restored { servers, .. } => {
             log::warn!("update pool {index} '{name}' to add {servers} servers");
         }
-        Event::LinkBroken { server, text, requests, .. } => {
+        Event::LinkBroken { server, text, requests, timed_out, .. } => {
+            let requests = requests + timed_out;
             let server = server_at(pool, server);
             log::warn!("close s '{server}' in pool '{name}', {requests} requests failed: {text}");
         }
@@ -52,7 +53,7 @@ pub(super) fn log(event: &Event, index: u32, pool: &Pool) {
                  set 'cross_shard: error' to refuse it"
             );
         }
-        Event::UnknownCommand { peer, command, .. } => {
+        Event::UnsupportedCommand { peer, command, .. } => {
             let command = command.as_str();
             // The binary header begins with a blank line.
             let hint = if matches!(command, "PROXY" | "") { HINT } else { "" };

@@ -84,6 +84,9 @@ pub struct Shared {
     present: Mutex<Vec<bool>>,
     /// Clients of the process at once: what open files allow.
     clients_max: AtomicU64,
+    /// Of these, how many are lent to connections to servers that were not planned with. They become more only under the
+    /// lock of `present`.
+    lent: AtomicU64,
     /// A client was refused since the last look.
     refused: AtomicBool,
     /// Hosts whose clients were told of in the log to speak memcached's binary protocol.
@@ -100,6 +103,7 @@ impl Shared {
             clients: std::iter::repeat_with(AtomicU64::default).take(workers).collect(),
             present: Mutex::new(vec![true; workers]),
             clients_max: AtomicU64::new(clients_max),
+            lent: AtomicU64::new(0),
             refused: AtomicBool::new(false),
             binary: Mutex::default(),
             ejections: Ejections::default(),
@@ -145,6 +149,36 @@ impl Shared {
         self.mailboxes.get()?.get(worker)
     }
 
+    /// [`engine::Environment::lend_file`] for all workers.
+    #[must_use]
+    pub fn lend_file(&self) -> bool {
+        // Those who ask again and again while there is none need no lock for it.
+        if self.is_full() {
+            return false;
+        }
+        let _present = self.present();
+        let is_free = !self.is_full();
+        self.lent.fetch_add(u64::from(is_free), Ordering::Relaxed);
+        is_free
+    }
+
+    /// [`engine::Environment::return_file`] for all workers.
+    pub fn return_file(&self) {
+        self.lent.fetch_sub(1, Ordering::Relaxed);
+        self.refused.store(false, Ordering::Relaxed);
+    }
+
+    /// Clients connected, or about to be.
+    fn clients(&self) -> u64 {
+        (0..self.clients.len()).map(|worker| self.clients_of(worker)).sum()
+    }
+
+    /// Whether clients, and what was lent of theirs, have all the files there are for them.
+    fn is_full(&self) -> bool {
+        let taken = self.clients() + self.lent.load(Ordering::Relaxed);
+        taken >= self.clients_max.load(Ordering::Relaxed)
+    }
+
     /// Clients that worker `worker` serves.
     #[must_use]
     pub fn clients_of(&self, worker: usize) -> u64 {
@@ -156,10 +190,9 @@ impl Shared {
     pub(super) fn admit(&self, gate: &Gate, me: usize) -> Option<usize> {
         // Two that accept at the same time must neither take the same last place nor mistake each other's choice.
         let present = self.present();
-        let total: u64 = (0..self.clients.len()).map(|worker| self.clients_of(worker)).sum();
         let pool_max = gate.admission.clients_max;
-        let fits = total < self.clients_max.load(Ordering::Relaxed)
-            && (pool_max == 0 || gate.clients.load(Ordering::Relaxed) < pool_max);
+        let fits =
+            !self.is_full() && (pool_max == 0 || gate.clients.load(Ordering::Relaxed) < pool_max);
         if fits {
             let load = |worker: &usize| (self.clients_of(*worker), *worker != me);
             let workers = (0..self.clients.len()).filter(|worker| present[*worker]);
@@ -168,6 +201,7 @@ impl Shared {
             self.clients[worker].fetch_add(1, Ordering::Relaxed);
             return Some(worker);
         }
+        let total = self.clients();
         drop(present);
         if !self.refused.swap(true, Ordering::Relaxed) {
             log::warn!("max number of clients reached ({total} connected), refusing new ones");
@@ -198,5 +232,33 @@ impl Shared {
         gate.clients.fetch_sub(n, Ordering::Relaxed);
         self.clients[worker].fetch_sub(n, Ordering::Relaxed);
         self.refused.store(false, Ordering::Relaxed);
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_and_files_that_were_lent_share_what_there_is_for_clients() {
+        let admission = Admission {
+            clients_max: 0,
+            clients_per_address_max: 0,
+            keepalive: false,
+            proxy_protocol: false,
+            protocol: Protocol::Redis,
+        };
+        let gate = Gate::new(1, admission);
+        let shared = Shared::new(2, 3);
+        assert!(shared.lend_file());
+        let workers = [shared.admit(&gate, 0), shared.admit(&gate, 0)];
+        assert_eq!(workers, [Some(0), Some(1)]);
+        assert_eq!(shared.admit(&gate, 0), None, "the third file is lent");
+        assert!(!shared.lend_file());
+        shared.return_file();
+        assert_eq!(shared.admit(&gate, 1), Some(1));
+        assert!(!shared.lend_file());
+        shared.dismiss(&gate, 1, 1);
+        assert!(shared.lend_file());
     }
 }

@@ -315,6 +315,18 @@ fn features_of_yaml_that_configurations_do_without_are_named() {
 }
 
 #[test]
+fn faults_behind_tabs_are_placed_where_they_are() {
+    key(
+        "hash:\t\t!!str md5",
+        "3:10: found a tag (!), expected a plain value; fix: remove it; a value that starts with '!' needs quotes",
+    );
+    key(
+        "'hash':\t'md5'#\t\n  timeout:\t&x 400",
+        "4:12: found an anchor (&), expected a plain value; fix: remove it; a value that starts with '&' needs quotes",
+    );
+}
+
+#[test]
 fn text_that_is_not_yaml_is_placed() {
     let tabs = faults("a:\n\tlisten: 127.0.0.1:30110\n");
     assert!(

@@ -297,13 +297,23 @@ fn tabs_may_stand_between_a_key_and_its_value_on_any_number_of_lines() {
     let tabs = plain.replace(": ", ":\t\t");
     assert_eq!(load(&tabs), load(plain));
     let pools = |text: &str| -> String {
-        (0..100)
+        (0..600)
             .map(|n| {
                 text.replace("alpha", &format!("é{n}")).replace("30110", &format!("{}", 30110 + n))
             })
             .collect()
     };
     assert_eq!(load(&pools(&tabs)), load(&pools(plain)));
+}
+
+#[test]
+fn tabs_and_comments_without_blanks_do_not_cost_time_that_grows_with_the_file_twice() {
+    // Read again after each of them, this would be a hundred gigabytes.
+    let lines: String = (0..50_000).map(|n| format!("  k{n}:\t\tx\n  q{n}: 'x'# c\n")).collect();
+    let text = format!("a:\n{lines}\ta: b\n");
+    let scratch = Scratch::new();
+    let fault = config::load(&scratch.write(text.as_bytes())).expect_err("a tab as indentation");
+    assert!(fault.to_string().contains(":100002:2: "), "{fault}");
 }
 
 #[test]

@@ -78,7 +78,7 @@ fn a_server_that_gets_its_route_back_is_used_again() {
     in_private_network(|| {
         let address: SocketAddr = ([127, 0, 0, 79], 16_379).into();
         let server = RealServer::redis_at(address).expect("nobody else is in this network");
-        let pool = Pool::redis(&[&server]).set("timeout", 400).set("server_retry_timeout", 100);
+        let pool = Pool::redis(&[&server]).set("timeout", 1000).set("server_retry_timeout", 100);
         let proxy = Proxy::start(pool);
         let mut client = proxy.client();
         assert_eq!(client.call(&["SET", "k", "v"]), Reply::ok());

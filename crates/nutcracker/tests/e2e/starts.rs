@@ -1,6 +1,7 @@
 //! Golden configuration files given to the real binary: the verdict of `-t`, and whether the proxy comes up and stays.
 
 use std::fs;
+use std::io::{self, Read};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -99,6 +100,11 @@ fn exit_of_test_conf(dir: &Path) -> Option<i32> {
     command.output().expect("run the binary").status.code()
 }
 
+/// How many bytes `address` sends to who connects.
+fn read_all(address: SocketAddr) -> io::Result<usize> {
+    TcpStream::connect(address)?.read_to_end(&mut Vec::new())
+}
+
 /// Starts the proxy on `conf.yml` in `dir`. `Ok` when it came up, and then ended as asked; else its log.
 fn start(dir: &Path) -> Result<(), String> {
     let stats: SocketAddr = ([127, 0, 0, 1], unused_port()).into();
@@ -107,10 +113,10 @@ fn start(dir: &Path) -> Result<(), String> {
     command.arg("-s").arg(stats.port().to_string());
     command.current_dir(dir).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let mut process = Process::spawn(&mut command);
-    // The statistics are served last, when all listeners are bound.
+    // The statistics answer last, when all listeners are bound; who connects earlier waits.
     let ended = eventually("it comes up or ends", || match process.ended() {
         Some(status) => Some(Some(status)),
-        None => TcpStream::connect(stats).is_ok().then_some(None),
+        None => matches!(read_all(stats), Ok(1..)).then_some(None),
     });
     let log = || fs::read_to_string(dir.join("log")).unwrap_or_default();
     if let Some(status) = ended {

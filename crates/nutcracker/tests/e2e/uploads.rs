@@ -124,3 +124,38 @@ fn a_server_that_breaks_off_fails_the_upload_alone() {
     assert!(client.reply().is_error());
     assert_eq!(client.call(&["PING"]), Reply::Simple("PONG".into()));
 }
+
+#[test]
+fn many_large_values_at_once_leave_the_open_files_that_servers_need() {
+    for workers in WORKER_COUNTS {
+        let servers = [RealServer::redis(), RealServer::redis(), RealServer::redis()];
+        let pool = Pool::redis(&[&servers[0], &servers[1], &servers[2]]).set("timeout", 20_000);
+        let pool = pool.set("auto_eject_hosts", true).set("server_failure_limit", 1);
+        let proxy = Proxy::with(pool).workers(workers).under("ulimit -n 90").start();
+        let value = vec![b'v'; 3 * MIB];
+        let set = |n: usize| request(&[&b"SET"[..], format!("big{n}").as_bytes(), &value]);
+        // Nearly as many as fit: there are no files for one more connection each.
+        let mut clients: Vec<_> = (0..40).map(|_| proxy.client()).collect();
+        for (n, client) in clients.iter_mut().enumerate() {
+            client.expect_usable();
+            client.send(&set(n)[..1000]);
+        }
+        let sending: Vec<_> = clients
+            .iter_mut()
+            .enumerate()
+            .map(|(n, client)| client.send_in_background(set(n)[1000..].to_vec()))
+            .collect();
+        for client in &mut clients {
+            assert_eq!(client.reply(), Reply::ok());
+        }
+        sending.into_iter().for_each(|thread| thread.join().expect("all is sent"));
+        drop(clients);
+        let mut other = eventually("there is room for a client", || {
+            let mut client = proxy.client();
+            (client.call(&["GET", "none"]) == Reply::Nil).then_some(client)
+        });
+        other.expect_usable();
+        let log = proxy.log();
+        assert!(!log.contains("Too many open files"), "{log}");
+    }
+}

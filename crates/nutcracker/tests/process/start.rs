@@ -67,10 +67,10 @@ fn a_log_that_cannot_be_opened_ends_the_start() {
     let place = Place::new();
     let output = place.output(&["-o", "missing/n.log"]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(
-        stderr(&output)
-            .contains("opening log file 'missing/n.log' failed: No such file or directory\n")
-    );
+    assert!(stderr(&output).contains(
+        "opening log file 'missing/n.log' failed: No such file or directory; see that its folder exists and lets this user \
+         write, or name another file with -o\n"
+    ));
     assert!(output.stdout.is_empty());
 }
 

@@ -255,6 +255,9 @@ impl ReplyScanner {
             }
             self.stage = Stage::Digits;
         }
+        if self.kind == b':' {
+            return self.integer(bytes);
+        }
         let at = self
             .number
             .read(bytes, self.at as usize, self.limit())
@@ -270,11 +273,26 @@ impl ReplyScanner {
         self.counted(at)
     }
 
+    /// The digits of an integer and its line end. It is passed on and not calculated with here, so it may be any number.
+    ///
+    /// COMPAT: twemproxy 0.5 takes a minus anywhere, and no digit at all.
+    fn integer(&mut self, bytes: &[u8]) -> Result<(), Halt> {
+        let rest = bytes.get(self.at as usize..).unwrap_or_default();
+        let digits = rest.iter().take_while(|byte| byte.is_ascii_digit() || **byte == b'-');
+        let end = self.at.saturating_add(offset32(digits.count()));
+        if end.saturating_sub(self.line) as usize > LINE_BYTES_MAX {
+            let offset = (self.line as usize).saturating_add(LINE_BYTES_MAX);
+            return Err(malformed(offset, Reason::InvalidReplyNumber));
+        }
+        self.at = end;
+        self.at = line_end(bytes, end, Reason::InvalidReplyNumber)?;
+        self.found();
+        Ok(())
+    }
+
     /// The greatest magnitude of the number being read.
     fn limit(&self) -> u64 {
         match self.kind {
-            b':' if self.number.negative => i64::MIN.unsigned_abs(),
-            b':' => i64::MAX as u64,
             b'$' | b'=' | b'!' => MESSAGE_BYTES_MAX,
             _ => ELEMENTS_MAX,
         }
@@ -285,7 +303,7 @@ impl ReplyScanner {
         let count = self.number.value;
         let children = match (self.kind, self.number.negative) {
             // COMPAT: twemproxy 0.5 takes any negative length for a null.
-            (b':', _) | (b'$' | b'*', true) => 0,
+            (b'$' | b'*', true) => 0,
             (_, true) => return Err(malformed(offset, Reason::InvalidReplyNumber)),
             (b'$' | b'=' | b'!', false) => {
                 self.stage = Stage::Payload;
@@ -459,6 +477,26 @@ mod tests {
         let line = vec![b'+'; LINE_BYTES_MAX + 2];
         assert_eq!(scan(&line[..LINE_BYTES_MAX + 1]), ReplyScan::Incomplete);
         assert_eq!(scan(&line), malformed(LINE_BYTES_MAX + 1, Reason::InvalidReplyLine));
+    }
+
+    #[test]
+    fn an_integer_may_be_any_number_and_nothing_else() {
+        for number in ["0", "-1", "9223372036854775808", "-99999999999999999999", "--5", "", "-"] {
+            let reply = format!("*2\r\n:{number}\r\n:1\r\n");
+            assert_eq!(scan(reply.as_bytes()), ReplyScan::Complete(reply.len()), "{number}");
+            assert_eq!(scan(&reply.as_bytes()[..reply.len() - 4]), ReplyScan::Incomplete);
+        }
+        for (other, at) in [("x", 1), ("1 ", 2), (" 1", 1), ("+1", 1), ("1+", 2), ("1.0", 2)] {
+            let reply = format!(":{other}\r\n");
+            assert_eq!(
+                scan(reply.as_bytes()),
+                malformed(at, Reason::InvalidReplyNumber),
+                "{other}"
+            );
+        }
+        let endless = [b":".to_vec(), vec![b'1'; LINE_BYTES_MAX + 1]].concat();
+        assert_eq!(scan(&endless[..endless.len() - 1]), ReplyScan::Incomplete);
+        assert_eq!(scan(&endless), malformed(LINE_BYTES_MAX + 1, Reason::InvalidReplyNumber));
     }
 
     #[test]

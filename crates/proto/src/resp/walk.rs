@@ -28,7 +28,7 @@ pub fn array_header(reply: &[u8]) -> Option<(u32, usize)> {
     Some((u32::try_from(count).ok()?, line.saturating_add(1)))
 }
 
-/// The value of an integer reply, `:N\r\n` and nothing behind it.
+/// The value of an integer reply, `:N\r\n` and nothing behind it, if 64 bits hold it.
 #[inline]
 pub fn integer(reply: &[u8]) -> Option<i64> {
     let digits = reply.strip_prefix(b":")?;

@@ -134,16 +134,20 @@ fn quit_is_answered_last_and_what_follows_is_not_read() {
 }
 
 #[test]
-fn an_unknown_command_of_memcached_is_told_with_its_name() {
+fn a_command_of_memcached_that_is_not_served_is_told_with_its_name() {
     let mut rig = Rig::new(Pool { protocol: Protocol::Memcached, ..pool(1) });
     let client = rig.client();
-    for (line, name) in
-        [("nonsense a b\r\n", "nonsense"), ("nonsense\r\n", "nonsense"), ("\r\n", "")]
-    {
+    let slabs = "CLIENT_ERROR command 'slabs' is not supported through this proxy\r\n";
+    for (line, name, answer) in [
+        ("nonsense a b\r\n", "nonsense", "ERROR\r\n"),
+        ("nonsense\r\n", "nonsense", "ERROR\r\n"),
+        ("\r\n", "", "ERROR\r\n"),
+        ("slabs automove 1\r\n", "slabs", slabs),
+    ] {
         rig.send(client, line);
-        assert_eq!(rig.read(client), "ERROR\r\n");
+        assert_eq!(rig.read(client), answer);
         let events = rig.events();
-        let [Event::UnknownCommand { peer, command, .. }] = &events[..] else {
+        let [Event::UnsupportedCommand { peer, command, .. }] = &events[..] else {
             panic!("{events:?}")
         };
         assert_eq!((*peer, command.as_str()), (Some(peer_of(client)), name));
@@ -181,7 +185,7 @@ fn what_is_told_of_a_client_names_the_address_it_was_found_to_have() {
     for (client, peer) in clients.into_iter().zip([Some(peer_of(clients[0])), real, None]) {
         rig.send(client, "NONSENSE\r\n*1\r\n$x\r\n");
         let events = rig.events();
-        assert!(matches!(events[0], Event::UnknownCommand { peer: told, .. } if told == peer));
+        assert!(matches!(events[0], Event::UnsupportedCommand { peer: told, .. } if told == peer));
         assert!(matches!(events[1], Event::Malformed { peer: told, .. } if told == peer));
     }
 }

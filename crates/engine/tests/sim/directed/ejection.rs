@@ -156,6 +156,30 @@ fn with_every_server_ejected_requests_are_refused_without_an_attempt() {
 }
 
 #[test]
+fn a_shortage_of_the_proxy_itself_ejects_no_server() {
+    let texts = [
+        engine::fault::TOO_MANY_FILES,
+        engine::fault::TOO_MANY_FILES_IN_SYSTEM,
+        engine::fault::NO_BUFFER_SPACE,
+        engine::fault::NO_MEMORY,
+    ];
+    for text in texts {
+        let mut rig = Rig::new(ejecting_pool(2, 1));
+        let (client, key) = (rig.client(), rig.key(0, 0));
+        rig.set_door(0, Door::Refuses(text));
+        for _ in 0..3 {
+            rig.send(client, get(&key));
+            assert_eq!(rig.read(client), format!("-ERR {text}\r\n"));
+        }
+        assert_eq!(ejections(&mut rig), 0, "{text}");
+        rig.set_door(0, Door::Open(0));
+        rig.send(client, get(&key));
+        let server = rig.server(0);
+        assert_eq!(rig.read(server), get(&key), "its keys are where they were");
+    }
+}
+
+#[test]
 fn a_retry_timeout_of_zero_ejects_and_returns_at_once() {
     let ejection =
         Ejection { failure_limit: 1, retry_timeout: Duration::ZERO, ..Ejection::default() };
@@ -208,6 +232,8 @@ fn only_loading_counts_as_a_failure_and_every_error_is_forwarded() {
         assert_eq!(rig.read(client), loading);
         assert_eq!(ejections(&mut rig), failures / 2);
     }
+    let counted = rig.worker.counts.pools[0].servers[0].error_replies.value();
+    assert_eq!(counted, errors.len() as u64 + 2, "each is counted");
     assert!(!rig.is_closed(server));
 }
 
@@ -258,6 +284,31 @@ fn a_connection_breaks_in_an_outage_that_another_worker_told_of_without_another_
     rig.set_door(0, DOWN);
     rig.send(client, get("a"));
     assert_eq!(ejections(&mut rig), 1, "two");
+}
+
+#[test]
+fn a_server_that_fails_another_worker_again_stays_away_from_this_one_too() {
+    let mut rig = Rig::new(ejecting_pool(2, 1));
+    let (client, key) = (rig.client(), rig.key(0, 0));
+    let told = |rig: &mut Rig, retry_at| {
+        let now = engine::Now { mono_us: rig.now, wall_us: 0 };
+        rig.worker.engine.heed(&Event::Ejected { pool: 0, server: 0, retry_at }, now);
+    };
+    told(&mut rig, 1_000_000);
+    rig.pass(1_000_001);
+    // The other worker tried it first, and it was still down.
+    let until = rig.now + 1_000_000;
+    told(&mut rig, until);
+    told(&mut rig, 1_000_000);
+    rig.set_door(0, DOWN);
+    rig.send(client, get(&key));
+    let other = rig.server(1);
+    assert_eq!(rig.read(other), get(&key), "no request here has to find out as well");
+    rig.send(other, bulk("a"));
+    assert_eq!(rig.read(client), bulk("a"));
+    rig.pass(1_000_001);
+    rig.send(client, get(&key));
+    assert_eq!(rig.read(client), REFUSED, "its time has come");
 }
 
 #[test]

@@ -94,6 +94,22 @@ fn counting_commands_add_up() {
 }
 
 #[test]
+fn a_number_that_cannot_be_added_fails_its_command_and_is_passed_on_where_nothing_is_added() {
+    for number in [":99999999999999999999\r\n", ":\r\n", ":--5\r\n"] {
+        let mut three = Three::new();
+        assert_eq!(three.merge("del", ORDERS[3], [":1\r\n", number, ":1\r\n"]), INVALID);
+        assert_eq!(three.merge("del", ORDERS[3], [":1\r\n", ":2\r\n", ":3\r\n"]), ":6\r\n");
+        let Three { mut rig, client, servers, keys } = three;
+        rig.read(servers[1]);
+        rig.send(client, command(&["incr", &keys[1]]));
+        assert_eq!(rig.read(servers[1]), command(&["incr", &keys[1]]), "over the same connection");
+        rig.send(servers[1], number);
+        assert_eq!(rig.read(client), number);
+        rig.assert_at_rest();
+    }
+}
+
+#[test]
 fn mset_is_ok_once_all_parts_are_and_carries_each_value_with_its_key() {
     let mut three = Three::new();
     assert_eq!(three.merge("mset", [2, 0, 1], ["+OK\r\n"; 3]), "+OK\r\n");

@@ -173,6 +173,25 @@ fn a_server_is_read_no_faster_than_a_slow_client_takes_it_and_others_get_another
 }
 
 #[test]
+fn where_no_open_file_is_free_a_large_reply_keeps_its_lane() {
+    let mut rig = rig();
+    rig.worker.surroundings.set_files(0);
+    let (slow, other) = (rig.client(), rig.client());
+    rig.send(slow, get("a"));
+    let server = rig.server(0);
+    let reply = bulk(&"v".repeat(6 * MIB));
+    let rest = send_on(&mut rig, server, reply.as_bytes());
+    assert!(!rest.is_empty(), "it waits for its client");
+    rig.send(other, get("b"));
+    assert!(rig.nobody_connects_to(0));
+    assert!(send_on(&mut rig, server, rest).is_empty(), "somebody else waits");
+    rig.send(server, bulk("b"));
+    assert_eq!(rig.read(other), bulk("b"));
+    assert!(flow(&mut rig, server, b"", slow) == reply);
+    rig.assert_at_rest();
+}
+
+#[test]
 fn a_connection_goes_back_to_its_lane_when_nobody_took_it() {
     let mut rig = rig();
     let client = rig.client();
@@ -401,6 +420,51 @@ fn above_the_memory_ceiling_a_slow_client_is_closed_and_others_are_answered() {
     rig.send(server, bulk("b"));
     assert_eq!(rig.read(other), bulk("b"));
     assert_eq!(rig.worker.counts.shed.value(), 1);
+    rig.assert_at_rest();
+}
+
+/// A worker that may hold 3 MiB, of a pool of two servers.
+fn tight(servers: usize) -> Rig {
+    let limits = Limits { worker_memory_bytes_max: 3 * MIB, ..limits() };
+    Rig::with(Pool { timeout: None, ..pool(servers) }, limits, ROOM)
+}
+
+const DROPPED: &str = "-ERR max_memory of the proxy is reached, reply dropped\r\n";
+
+#[test]
+fn above_the_memory_ceiling_a_reply_whose_turn_has_not_come_is_dropped_and_not_gathered() {
+    let mut rig = tight(2);
+    let (client, other) = (rig.client(), rig.client());
+    let keys = [rig.key(0, 0), rig.key(1, 0)];
+    rig.send(client, get(&keys[0]) + &get(&keys[1]));
+    let (first, second) = (rig.server(0), rig.server(1));
+    rig.send(other, get(&keys[1]));
+    rig.read(second);
+    let reply = bulk(&"v".repeat(16 * MIB));
+    assert!(send_on(&mut rig, second, reply.as_bytes()).is_empty());
+    assert!(rig.worker.engine.buffered_bytes() < 64 * KIB, "nothing of it is left");
+    rig.send(second, bulk("o"));
+    assert_eq!(rig.read(other), bulk("o"), "what is behind it is well");
+    rig.send(first, bulk("a"));
+    assert_eq!(rig.read(client), bulk("a") + DROPPED);
+    assert_eq!(rig.worker.counts.shed.value(), 1);
+    rig.assert_at_rest();
+}
+
+#[test]
+fn above_the_memory_ceiling_a_part_of_a_reply_is_dropped_and_not_gathered() {
+    let mut rig = tight(2);
+    let client = rig.client();
+    let keys = [rig.key(0, 0), rig.key(1, 0)];
+    rig.send(client, command(&["mget", &keys[0], &keys[1]]));
+    let (first, second) = (rig.server(0), rig.server(1));
+    let reply = "*1\r\n".to_owned() + &bulk(&"v".repeat(16 * MIB));
+    send_on(&mut rig, second, reply.as_bytes());
+    rig.read(second);
+    assert!(rig.is_closed(second), "nobody waits for the rest of it");
+    assert!(rig.worker.engine.buffered_bytes() < 64 * KIB);
+    rig.send(first, "*1\r\n".to_owned() + &bulk("a"));
+    assert_eq!(rig.read(client), DROPPED);
     rig.assert_at_rest();
 }
 

@@ -56,6 +56,42 @@ fn the_commands_of_connections_are_answered_as_redis_would() {
 }
 
 #[test]
+fn the_list_of_commands_is_filtered() {
+    let list = |filter: &[&str]| answer(&[&["command", "list"], filter].concat());
+    let by = |kind: &str, value: &str| list(&["FilterBy", kind, value]);
+    assert_eq!(by("PATTERN", "?Get"), format!("*2\r\n{}{}", bulk("mget"), bulk("hget")));
+    assert_eq!(by("pattern", "xgroup|d*"), {
+        let names = ["xgroup|delconsumer", "xgroup|destroy"];
+        format!("*2\r\n{}", names.map(bulk).concat())
+    });
+    assert_eq!(by("pattern", "ping"), format!("*1\r\n{}", bulk("ping")));
+    assert_eq!(by("pattern", "subscribe"), "*0\r\n", "it does not work through the proxy");
+    let of_hyperloglog = ["pfadd", "pfcount", "pfmerge"].map(bulk).concat();
+    assert_eq!(by("aclcat", "HyperLogLog"), format!("*3\r\n{of_hyperloglog}"));
+    assert_eq!(by("aclcat", "nonsense"), "*0\r\n");
+    assert_eq!(by("module", "json"), "*0\r\n");
+    let all = list(&[]);
+    assert_eq!(by("pattern", "*"), all);
+    assert!(all.contains(&bulk("xgroup")) && all.contains(&bulk("xgroup|create")));
+    for wrong in [&["filterby"][..], &["filterby", "pattern"], &["filterby", "x", "y"], &["x"]] {
+        assert_eq!(list(wrong), "-ERR syntax error\r\n");
+    }
+}
+
+#[test]
+fn commands_without_keys_are_told_from_those_that_lack_them() {
+    let keys = |words: &[&str]| answer(&[&["command", "getkeys"], words].concat());
+    for words in [&["eval", "s", "0"][..], &["eval", "s", "x"], &["fcall_ro", "f", "2", "a"]] {
+        assert_eq!(keys(words), "*0\r\n", "{words:?}");
+    }
+    assert_eq!(keys(&["ping"]), "-ERR The command has no key arguments\r\n");
+    assert_eq!(keys(&["time", "x"]), "-ERR The command has no key arguments\r\n");
+    let refusal = "-ERR Invalid number of arguments specified for command\r\n";
+    assert_eq!(keys(&["get", "a", "b"]), refusal);
+    assert_eq!(keys(&["zunion", "0", "a"]), "-ERR Invalid arguments specified for command\r\n");
+}
+
+#[test]
 fn each_key_is_told_with_what_the_command_does_to_it() {
     let told = |words: &[&str]| answer(&[&["command", "getkeysandflags"], words].concat());
     let key = |name: &str, flags: &[&str]| {
@@ -89,13 +125,20 @@ fn a_name_is_kept_and_reset_forgets_it() {
 }
 
 #[test]
-fn unknown_commands_and_wrong_arities_are_answered_and_the_connection_stays() {
+fn commands_that_are_not_served_and_wrong_arities_are_answered_and_the_connection_stays() {
     let mut rig = Rig::new(pool(1));
     let client = rig.client();
     rig.send(client, command(&["nonsense", "a", "b"]) + &command(&["ping"]));
     let text = "-ERR unknown command 'nonsense', with args beginning with: 'a' 'b' \r\n";
     assert_eq!(rig.read(client), format!("{text}+PONG\r\n"));
-    assert!(matches!(rig.events()[..], [Event::UnknownCommand { .. }]));
+    assert!(matches!(rig.events()[..], [Event::UnsupportedCommand { .. }]));
+    for words in [&["MULTI"][..], &["Config", "get", "*"], &["cluster", "nonsense"]] {
+        rig.send(client, command(words));
+        assert!(rig.read(client).starts_with("-ERR "));
+        let events = rig.events();
+        let [Event::UnsupportedCommand { command, .. }] = &events[..] else { panic!("{events:?}") };
+        assert_eq!(command.as_str(), words[0], "named as it was sent, as 0.5 does");
+    }
     for words in [&["mget"][..], &["mset", "a"], &["mset", "a", "b", "c"], &["get"], &["set", "a"]]
     {
         let text = format!("-ERR wrong number of arguments for '{}' command\r\n", words[0]);
@@ -164,15 +207,6 @@ fn hello_speaks_version_two_only_and_may_authenticate() {
     assert_eq!(answer(&["hello", "4"]), "-NOPROTO unsupported protocol version\r\n");
     let bad_version = "-ERR Protocol version is not an integer or out of range\r\n";
     assert_eq!(answer(&["hello", "two"]), bad_version);
-    for options in [
-        &["auth", "default"][..],
-        &["setname"],
-        &["setname", "a", "b"],
-        &["setname", "a", "setname", "b", "c"],
-    ] {
-        let words = [&["hello", "2"], options].concat();
-        assert_eq!(answer(&words), "-ERR syntax error\r\n", "{words:?}");
-    }
     let told = answers(pool(1), &[&["client", "id"], &["hello", "2"], &["hello"]]);
     let fields = [bulk("server"), bulk("redis"), bulk("version"), bulk(REDIS_VERSION)].concat();
     let fields = [fields, bulk("proto") + ":2\r\n", bulk("id") + &told[0]].concat();
@@ -193,6 +227,38 @@ fn hello_speaks_version_two_only_and_may_authenticate() {
     assert!(answers[2].starts_with("-NOAUTH"));
     assert!(answers[3].starts_with("*14\r\n"));
     assert_eq!(answers[4], bulk("me"));
+}
+
+#[test]
+fn hello_refuses_in_the_words_of_redis() {
+    let syntax = |option: &str| format!("-ERR Syntax error in HELLO option '{option}'\r\n");
+    assert_eq!(answer(&["hello", "2", "FOO"]), syntax("FOO"));
+    assert_eq!(answer(&["hello", "2", "a\r\nb"]), syntax("a  b"));
+    assert_eq!(answer(&["hello", "2", "AUTH", "default"]), syntax("AUTH"));
+    assert_eq!(answer(&["hello", "2", "setname"]), syntax("setname"));
+    assert_eq!(answer(&["hello", "2", "setname", "a", "b"]), syntax("b"));
+    assert_eq!(answer(&["hello", "2", "setname", "a", "setname", "b", "c"]), syntax("c"));
+    for version in ["4", "1", "0", "-2"] {
+        assert_eq!(answer(&["hello", version]), "-NOPROTO unsupported protocol version\r\n");
+    }
+    for version in ["", "x", "02", "+2", " 2", "99999999999999999999"] {
+        let refusal = "-ERR Protocol version is not an integer or out of range\r\n";
+        assert_eq!(answer(&["hello", version]), refusal, "{version:?}");
+    }
+}
+
+#[test]
+fn what_hello_has_done_stays_done_when_it_is_refused() {
+    let pool = Pool { redis_auth: Some(b"secret"[..].into()), ..pool(1) };
+    let steps: [&[&str]; 3] = [
+        &["hello", "2", "auth", "default", "secret", "setname", "me", "FOO"],
+        &["client", "getname"],
+        &["hello", "2", "auth", "default", "wrong"],
+    ];
+    let answers = answers(pool, &steps);
+    assert!(answers[0].starts_with("-ERR Syntax error"));
+    assert_eq!(answers[1], bulk("me"));
+    assert!(answers[2].starts_with("-WRONGPASS"));
 }
 
 #[test]
@@ -217,6 +283,10 @@ fn select_accepts_the_database_of_the_pool() {
     let answers = answers(pool, &[&["select", "7"], &["select", "0"]]);
     assert_eq!(answers[0], "+OK\r\n");
     assert!(answers[1].starts_with("-ERR this pool serves database 7 only"));
+    for number in ["+0", "00", "", "x"] {
+        let refusal = "-ERR value is not an integer or out of range\r\n";
+        assert_eq!(answer(&["select", number]), refusal, "{number:?}");
+    }
 }
 
 #[test]

@@ -52,11 +52,31 @@ fn a_connection_that_stays_silent_for_another_timeout_is_closed() {
     assert!(rig.is_closed(server));
     assert_eq!(rig.read(a), TIMED_OUT);
     assert_eq!(rig.read(b), TIMED_OUT);
+    let failed: Vec<_> =
+        rig.worker.losses.iter().map(|loss| (loss.requests, loss.timed_out)).collect();
+    assert_eq!(failed, [(0, 1)], "the one that waited, which is a timeout; not the one before");
+    assert_eq!(rig.worker.counts.pools[0].servers[0].server_timedout.value(), 2);
     rig.send(a, get("again"));
     let server = rig.server(0);
     rig.send(server, bulk("yes"));
     assert_eq!(rig.read(a), bulk("yes"));
     rig.assert_at_rest();
+}
+
+#[test]
+fn requests_that_time_out_as_their_connection_is_closed_are_told_with_it() {
+    let mut rig = Rig::new(pool(1));
+    let client = rig.client();
+    rig.send(client, get("first"));
+    let server = rig.server(0);
+    rig.pass_ms(400);
+    rig.send(client, get("second") + &get("third"));
+    rig.read(server);
+    rig.pass_ms(400);
+    assert!(rig.is_closed(server));
+    assert_eq!(rig.read(client), TIMED_OUT.repeat(3));
+    let [loss] = &rig.worker.losses[..] else { panic!("one connection") };
+    assert_eq!((loss.requests, loss.timed_out), (0, 2));
 }
 
 #[test]

@@ -89,7 +89,9 @@ pub(crate) fn reply_len(bytes: &[u8]) -> Result<Option<usize>, String> {
             | "VERSION" | "HD" | "EN" | "NF" | "NS" | "EX" | "ME" | "MN" => {
                 return Ok(Some(behind));
             }
-            word if word.parse::<u64>().is_ok() => return Ok(Some(behind)),
+            word if !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit()) => {
+                return Ok(Some(behind));
+            }
             word => return Err(format!("a reply that begins with {word:?}")),
         };
         match bytes.get(behind + len..behind + len + 2) {

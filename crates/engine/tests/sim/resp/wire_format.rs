@@ -76,7 +76,8 @@ pub(crate) fn reply_len(bytes: &[u8]) -> Result<Option<usize>, String> {
     };
     match mark {
         b'+' | b'-' => Ok(Some(behind)),
-        b':' => number().map(|_| Some(behind)),
+        // Of any length: it is passed on as it is.
+        b':' if line.iter().all(|byte| byte.is_ascii_digit() || *byte == b'-') => Ok(Some(behind)),
         b'$' => match usize::try_from(number()?) {
             Err(_) => Ok(Some(behind)),
             Ok(len) => match bytes.get(behind + len..behind + len + 2) {

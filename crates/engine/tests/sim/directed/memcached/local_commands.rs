@@ -1,5 +1,6 @@
 //! What the proxy answers itself or sends to every server.
 
+use engine::Event;
 use engine::topology::{FlushAll, Pool};
 
 use super::{Cache, INVALID, TIMED_OUT, found, get, pool, set_noreply};
@@ -60,6 +61,12 @@ fn a_pool_that_does_not_allow_it_flushes_nothing() {
     cache.ask("flush_all\r\nflush_all 0 noreply\r\nflush_all 0\r\n");
     assert_eq!(cache.got(), FLUSH_REFUSED.repeat(2));
     assert_eq!(cache.heard(0) + &cache.heard(1), "");
+    let told = |event: &Event| matches!(event, Event::UnsupportedCommand { command, .. } if command.as_str() == "flush_all");
+    assert_eq!(
+        cache.rig.events().iter().filter(|event| told(event)).count(),
+        3,
+        "the silent one too"
+    );
     cache.assert_in_step();
 }
 

@@ -224,3 +224,20 @@ fn replies_keep_the_order_of_requests_over_several_servers() {
         cache.rig.assert_at_rest();
     }
 }
+
+#[test]
+fn errors_of_a_server_are_counted_and_those_of_clients_and_misses_are_not() {
+    let mut cache = Cache::new(1);
+    for (reply, counted) in [
+        ("SERVER_ERROR out of memory reading request\r\n", 1),
+        ("CLIENT_ERROR cannot increment or decrement non-numeric value\r\n", 1),
+        ("NOT_FOUND\r\n", 1),
+        ("5\r\n", 1),
+        ("SERVER_ERROR out of memory reading request\r\n", 2),
+    ] {
+        cache.ask("incr key0000 1\r\n");
+        cache.answer(0, reply);
+        let count = cache.rig.worker.counts.pools[0].servers[0].error_replies.value();
+        assert_eq!(count, counted, "{reply}");
+    }
+}

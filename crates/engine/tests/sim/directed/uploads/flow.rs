@@ -248,6 +248,31 @@ fn beyond_sixteen_to_a_server_requests_are_gathered() {
 }
 
 #[test]
+fn where_no_open_file_is_free_requests_are_gathered_until_there_is_one() {
+    let mut rig = rig(pool(1));
+    rig.worker.surroundings.set_files(1);
+    let (first, private) = begun(&mut rig);
+    let second = rig.client();
+    rig.send(second, head("b", 5_000) + "begin");
+    assert!(rig.nobody_connects_to(0));
+    rig.send(first, rest());
+    rig.send(private, "+OK\r\n");
+    assert_eq!(rig.read(first), "+OK\r\n");
+    rig.send(second, "x");
+    let private = rig.server(0);
+    assert_eq!(rig.read(private), head("b", 5_000) + "beginx", "the one that was given back");
+    rig.reset(second);
+    let third = rig.client();
+    rig.worker.surroundings.set_files(0);
+    rig.send(third, head("c", 5_000) + "begin" + &rest());
+    let shared = rig.server(0);
+    assert_eq!(rig.read(shared), head("c", 5_000) + "begin" + &rest(), "as any other request");
+    rig.send(shared, "+OK\r\n");
+    assert_eq!(rig.read(third), "+OK\r\n");
+    rig.assert_at_rest();
+}
+
+#[test]
 fn over_the_memory_ceiling_it_is_refused_and_its_rest_dropped() {
     let limits = Limits { worker_memory_bytes_max: 20_000, ..limits() };
     let mut rig = Rig::with(Pool { timeout: None, ..pool(1) }, limits, 64 << 20);

@@ -37,6 +37,9 @@ fn a_reply_that_does_not_come_in_time_fails_it() {
     assert_eq!(ejections(&mut rig), 1);
     let counts = &rig.worker.counts.pools[0].servers[0];
     assert_eq!(counts.server_timedout.value(), 1);
+    let losses: Vec<_> =
+        rig.worker.losses.iter().map(|loss| (loss.requests, loss.timed_out)).collect();
+    assert_eq!(losses, [(0, 1)]);
     rig.send(client, command(&["ping"]));
     assert_eq!(rig.read(client), "+PONG\r\n");
     rig.assert_at_rest();
