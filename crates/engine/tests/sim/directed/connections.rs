@@ -77,6 +77,25 @@ fn each_way_a_connection_ends_has_its_text() {
 }
 
 #[test]
+fn however_a_malformed_reply_is_cut_it_ends_the_connection_with_the_same_text() {
+    for garbage in ["%oops\r\n", "*2\r\n$3\r\nabc\r\n$3\r\nabcde", ":1\rx", "$3\r\nabcdef"] {
+        for cut in 1..garbage.len() {
+            let mut rig = Rig::new(pool(1));
+            let client = rig.client();
+            rig.send(client, get("a") + &get("b"));
+            let server = rig.server(0);
+            rig.read(server);
+            rig.send(server, &garbage[..cut]);
+            rig.network.send(server, &garbage.as_bytes()[cut..]);
+            rig.settle();
+            assert_eq!(rig.read(client), INVALID.repeat(2), "{garbage:?} cut at {cut}");
+            assert!(rig.is_closed(server));
+            rig.assert_at_rest();
+        }
+    }
+}
+
+#[test]
 fn a_reply_that_nobody_asked_for_closes_the_connection_and_reaches_nobody() {
     let mut rig = Rig::new(pool(1));
     let client = rig.client();

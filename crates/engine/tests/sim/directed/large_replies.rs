@@ -1,10 +1,10 @@
 //! Large replies, which flow to their clients while they arrive.
 
 use engine::Event;
-use engine::topology::{Limits, Pool};
+use engine::topology::{Limits, OnEject, Pool};
 
-use super::{TIMED_OUT, get};
-use crate::network::WireId;
+use super::{DOWN, TIMED_OUT, get, keeping_pool};
+use crate::network::{Door, WireId};
 use crate::rig::{Rig, bulk, command};
 use crate::scenario::pool;
 
@@ -562,4 +562,59 @@ fn fragments_and_errors_are_gathered() {
     let second = rig.server(1);
     rig.send(second, "*1\r\n".to_owned() + &bulk("b"));
     assert_eq!(rig.read(client), super::UNKNOWN);
+}
+
+#[test]
+fn a_large_reply_to_a_client_that_has_gone_is_swallowed_and_forgotten() {
+    let mut rig = rig();
+    let (client, goes) = (rig.client(), rig.client());
+    rig.send(goes, get("a"));
+    rig.send(client, get("b"));
+    let server = rig.server(0);
+    rig.read(server);
+    rig.reset(goes);
+    let reply = bulk(&"v".repeat(500_000)) + &bulk("b");
+    assert_eq!(flow(&mut rig, server, reply.as_bytes(), client), bulk("b"));
+    rig.assert_at_rest();
+}
+
+#[test]
+fn a_large_reply_that_begins_while_there_is_no_memory_becomes_an_error() {
+    let limits = Limits { worker_memory_bytes_max: 300 * KIB, ..limits() };
+    let mut rig = Rig::with(pool(1), limits, ROOM);
+    let (client, hoarder) = (rig.client(), rig.client());
+    rig.send(client, get("a") + &get("b"));
+    let server = rig.server(0);
+    rig.read(server);
+    for _ in 0..200 {
+        rig.send(hoarder, command(&["echo", &"w".repeat(3_000)]));
+    }
+    assert!(rig.worker.engine.buffered_bytes() > 300 * KIB);
+    let replies = bulk(&"v".repeat(500_000)) + &bulk("b");
+    let read = flow(&mut rig, server, replies.as_bytes(), client);
+    let (error, rest) = read.split_once("\r\n").expect("a line");
+    assert!(error.starts_with("-ERR max_memory"), "{error}");
+    assert_eq!(rest, bulk("b"));
+    assert_eq!(rig.worker.counts.worker.shed.value(), 1);
+    assert_eq!(count(&rig, |server| &server.responses), 2);
+    while !rig.read(hoarder).is_empty() {}
+    rig.assert_at_rest();
+}
+
+#[test]
+fn a_large_reply_passes_the_trial_of_its_server() {
+    let mut rig = Rig::with(keeping_pool(1, 1, OnEject::Error), limits(), ROOM);
+    let client = rig.client();
+    rig.set_door(0, DOWN);
+    rig.send(client, get("a"));
+    rig.read(client);
+    rig.set_door(0, Door::Open(0));
+    rig.pass_ms(1_000);
+    rig.send(client, get("a"));
+    let server = rig.server(0);
+    rig.events();
+    let reply = bulk(&"v".repeat(500_000));
+    assert!(flow(&mut rig, server, reply.as_bytes(), client) == reply);
+    assert_eq!(rig.events(), [Event::Readmitted { pool: 0, server: 0 }]);
+    rig.assert_at_rest();
 }

@@ -177,6 +177,9 @@ fn a_trial_that_times_out_or_is_answered_with_loading_fails() {
         }
         let told = rig.events();
         assert_eq!(still_down(&told).len(), 1, "{told:?}");
+        let reason = if is_silent { "Connection timed out" } else { "it is loading its data" };
+        let names_it = |event: &Event| matches!(event, Event::StillDown { reason: told, .. } if told.as_str() == reason);
+        assert!(told.iter().any(names_it), "{told:?}");
         rig.send(client, get(&key));
         assert_eq!(rig.read(client), REFUSED);
     }

@@ -407,3 +407,36 @@ fn a_newer_topology_does_not_bring_an_ejected_server_back_unless_its_rules_are_o
     rig.pass_ms(10_000);
     assert_eq!(rig.worker.counts.pools[0].servers[0].probes.value(), 2, "nobody asks any more");
 }
+
+#[test]
+fn a_server_that_goes_down_again_is_asked_again() {
+    let (mut rig, client, key) = ejected(OnEject::Error);
+    for round in 1..4 {
+        let server = probe(&mut rig);
+        rig.send(server, "+PONG\r\n");
+        assert_eq!(rig.events(), [READMITTED], "round {round}");
+        rig.set_door(0, DOWN);
+        rig.send(client, get(&key));
+        rig.reset(server);
+        rig.read(client);
+        assert_eq!(ejections(&mut rig), 1, "round {round}");
+    }
+}
+
+#[test]
+fn each_server_is_asked_at_its_own_time() {
+    let (mut rig, client, _) = ejected(OnEject::Error);
+    rig.pass_ms(500);
+    rig.set_door(1, DOWN);
+    let other = rig.key(1, 0);
+    rig.send(client, get(&other));
+    assert_eq!(ejections(&mut rig), 1);
+    rig.set_door(1, Door::Open(1));
+    let server = probe(&mut rig);
+    rig.send(server, "+PONG\r\n");
+    assert_eq!(rig.events(), [READMITTED]);
+    rig.pass(500_000 + EARLIEST - 1 - rig.now);
+    assert!(rig.nobody_connects_to(1));
+    rig.pass(LATEST - EARLIEST + 1);
+    rig.server(1);
+}

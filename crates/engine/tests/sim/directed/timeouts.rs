@@ -273,3 +273,25 @@ fn the_requests_of_a_vanished_client_keep_their_place_and_their_timeout() {
     assert!(rig.is_closed(server));
     rig.assert_at_rest();
 }
+
+#[test]
+fn a_connection_that_has_answered_since_has_its_whole_time_again() {
+    let mut rig = Rig::new(pool(1));
+    let client = rig.client();
+    rig.send(client, get("a"));
+    let server = rig.server(0);
+    rig.pass_ms(300);
+    rig.send(client, get("b"));
+    rig.pass_ms(100);
+    assert_eq!(rig.read(client), TIMED_OUT);
+    rig.send(server, bulk("late") + &bulk("b"));
+    assert_eq!(rig.read(client), bulk("b"));
+    rig.send(client, get("c"));
+    rig.pass_ms(400);
+    assert_eq!(rig.read(client), TIMED_OUT);
+    rig.pass_ms(399);
+    rig.read(server);
+    assert!(!rig.is_closed(server), "it is late with one reply for less than a timeout");
+    rig.pass_ms(1);
+    assert!(rig.is_closed(server));
+}

@@ -250,3 +250,21 @@ fn with_every_server_ejected_only_who_wants_a_reply_gets_an_error() {
     assert_eq!(rig.read(client), REFUSED.repeat(4) + "MN\r\n");
     rig.assert_at_rest();
 }
+
+#[test]
+fn with_every_server_ejected_requests_are_refused_and_silent_ones_dropped() {
+    let mut cache = ejected(ejection());
+    cache.rig.set_door(1, DOWN);
+    cache.rig.close(cache.servers[1]);
+    let key = cache.keys[0].clone();
+    cache.ask(get(&key));
+    assert_eq!(cache.got(), REFUSED);
+    assert_eq!(ejections(&mut cache.rig), 1);
+    let attempts = cache.rig.worker.counts.total_connections.value();
+    let errors = cache.rig.worker.counts.pools[0].forward_error.value();
+    cache.ask(get(&key) + &set(&key, "v") + &set_noreply(&key, "v") + &format!("get {key} b\r\n"));
+    assert_eq!(cache.got(), REFUSED.repeat(3));
+    assert_eq!(cache.rig.worker.counts.total_connections.value(), attempts);
+    assert_eq!(cache.rig.worker.counts.pools[0].forward_error.value(), errors + 3);
+    cache.rig.assert_at_rest();
+}
