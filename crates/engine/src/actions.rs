@@ -302,6 +302,11 @@ impl Slots {
         self.owners.get(slot as usize).copied().unwrap_or(Owner::Free)
     }
 
+    /// How many slots have an owner.
+    pub(crate) fn assigned(&self) -> usize {
+        self.owners.len() - self.free.len() - self.resting.len()
+    }
+
     /// Frees a slot at the end of the phase.
     pub(crate) fn release(&mut self, slot: Slot) {
         self.owners[slot as usize] = Owner::Free;
@@ -311,5 +316,25 @@ impl Slots {
     /// The phase is over: released slots may be assigned again.
     pub(crate) fn end_phase(&mut self) {
         self.free.append(&mut self.resting);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Owner, Slots};
+
+    #[test]
+    fn a_released_slot_has_no_owner_and_is_assigned_again_after_the_phase() {
+        let mut slots = Slots::default();
+        let (a, b) = (slots.assign(Owner::Client(0)), slots.assign(Owner::Link(0)));
+        assert_eq!((slots.owner(a), slots.owner(b)), (Owner::Client(0), Owner::Link(0)));
+        slots.release(a);
+        assert_eq!((slots.owner(a), slots.owner(b)), (Owner::Free, Owner::Link(0)));
+        let c = slots.assign(Owner::Client(1));
+        assert!(c != a && c != b, "{a} rests until the phase is over");
+        slots.end_phase();
+        assert_eq!(slots.assign(Owner::Link(1)), a);
+        assert_eq!(slots.owner(a), Owner::Link(1));
+        assert_eq!(slots.assigned(), 3);
     }
 }

@@ -23,8 +23,8 @@ type Chunks = VecDeque<Vec<u8>>;
 
 /// The buffer pool of a worker.
 ///
-/// INVARIANT: `lent` is the sum of capacities of all buffers taken and not yet given back; every growth of such a buffer
-/// goes through [`Buffers::reserve`].
+/// INVARIANT: `lent` is the sum of capacities of all buffers taken and not yet given back, and of what was
+/// [recounted](Buffers::recount); every growth of such a buffer goes through [`Buffers::reserve`].
 #[derive(Debug, Default)]
 pub(crate) struct Buffers {
     small: Vec<Vec<u8>>,
@@ -98,6 +98,12 @@ impl Buffers {
         let wanted = if whole / 2 <= bytes.len() { whole.max(bytes.len()) } else { bytes.len() };
         self.reserve(buffer, wanted);
         buffer.extend_from_slice(bytes);
+    }
+
+    /// Counts other memory of a connection, which is `bytes` now; `counted` says how much of it is counted.
+    pub(crate) fn recount(&mut self, counted: &mut usize, bytes: usize) {
+        self.lent = self.lent - *counted + bytes;
+        *counted = bytes;
     }
 
     /// Bytes of capacity that connections hold at this moment.

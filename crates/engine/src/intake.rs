@@ -25,6 +25,8 @@ pub(crate) struct Partial {
     pub(crate) bytes: Vec<u8>,
     pub(crate) scanner: RequestScanner,
     pub(crate) args: Vec<Span>,
+    /// Bytes of the argument list that the pool counts as lent.
+    args_counted: usize,
     /// Where it goes while it arrives, if it is not kept.
     pub(crate) course: Option<Course>,
     /// Bytes of it that were passed on and not kept.
@@ -40,6 +42,14 @@ impl Partial {
     /// Bytes received of the request.
     pub(crate) fn len(&self) -> usize {
         self.bytes.len() + self.passed
+    }
+
+    /// Bytes of the argument list that are worth counting: arguments of a byte each take more here than on the wire.
+    fn args_bytes(&self) -> usize {
+        match self.args.capacity() {
+            0..=Partial::ARGS_KEPT_MAX => 0,
+            many => many * size_of::<Span>(),
+        }
     }
 
     /// Whether it is kept until it is whole.
@@ -252,6 +262,8 @@ impl Engine {
                 }
             }
         }
+        let args_bytes = partial.args_bytes();
+        self.buffers.recount(&mut partial.args_counted, args_bytes);
         if self.is_over_memory() {
             self.recycle_partial(partial);
             self.answer(c, reply::request_shed(self.protocol_of(c)));
@@ -269,6 +281,8 @@ impl Engine {
         self.buffers.append_beginning(&mut partial.bytes, bytes, scanner.bytes_wanted());
         partial.scanner = scanner;
         partial.args.extend_from_slice(args);
+        let args_bytes = partial.args_bytes();
+        self.buffers.recount(&mut partial.args_counted, args_bytes);
         self.clients[c as usize].partial = Some(partial);
     }
 
@@ -288,6 +302,7 @@ impl Engine {
 
     pub(crate) fn recycle_partial(&mut self, mut partial: Box<Partial>) {
         self.buffers.give(std::mem::take(&mut partial.bytes));
+        self.buffers.recount(&mut partial.args_counted, 0);
         partial.args.clear();
         partial.course = None;
         partial.passed = 0;

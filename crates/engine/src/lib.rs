@@ -20,6 +20,7 @@ mod buffer;
 mod client;
 pub mod counters;
 mod fragment;
+mod glob;
 mod health;
 mod intake;
 mod introspect;
@@ -55,13 +56,15 @@ use client::Client;
 use counters::WorkerCounts;
 use fragment::Split;
 use intake::Partial;
-use link::{Break, Link};
+use link::{Break, Link, Owed};
 use pace::Pace;
-use pipeline::{Kept, Requests};
+use pipeline::{Kept, Request, Requests};
 use pools::PoolState;
 use publish::Remnant;
 use topology::{Limits, Pool, Server};
 
+/// What a request under way takes beside its bytes: a place in its client's pipeline and one at its server.
+const RECORD_BYTES: usize = size_of::<Request>() + size_of::<Owed>();
 /// Records of requests (3 MiB) and of clients that are kept for the next ones when there are none.
 const REQUESTS_KEPT_MAX: usize = 64 << 10;
 const CLIENTS_KEPT_MAX: usize = 1 << 10;
@@ -313,7 +316,7 @@ impl Engine {
         }
         self.scratch.trim();
         self.trim_records();
-        self.counts.buffered_bytes.set(self.buffers.lent() as u64);
+        self.counts.buffered_bytes.set(self.bytes_under_way() as u64);
         self.counts.freed_bytes.set(self.buffers.freed());
     }
 
@@ -379,14 +382,29 @@ impl Engine {
         self.clients.len()
     }
 
+    /// Connections of clients and to servers, those that are being established included.
+    pub fn connections(&self) -> usize {
+        self.slots.assigned()
+    }
+
+    /// Requests whose reply has not left, and those of clients that have gone until they are answered.
+    pub fn requests(&self) -> usize {
+        self.requests.len()
+    }
+
     /// Bytes of buffers in use by connections.
     pub fn buffered_bytes(&self) -> usize {
         self.buffers.lent()
     }
 
+    /// Bytes that requests and replies under way take, records included.
+    fn bytes_under_way(&self) -> usize {
+        self.buffers.lent() + self.requests.len() * RECORD_BYTES
+    }
+
     /// Whether requests are refused for want of memory.
     fn is_over_memory(&self) -> bool {
         let ceiling = self.limits.worker_memory_bytes_max;
-        ceiling != 0 && self.buffers.lent() > ceiling
+        ceiling != 0 && self.bytes_under_way() > ceiling
     }
 }

@@ -1,6 +1,6 @@
 //! Commands the proxy answers itself, so that any Redis client can connect and look around.
 
-use proto::resp::command::{Command, Local, REDIS_VERSION, Rejection};
+use proto::resp::command::{self, Command, Local, REDIS_VERSION, Rejection};
 use proto::resp::encode;
 use proto::{Span, argument};
 
@@ -86,9 +86,9 @@ impl Engine {
     /// SELECT of the pool's own database is accepted, any other refused: servers are shared.
     fn select(&mut self, c: u32, database: &[u8]) {
         let own = self.pools[self.clients[c as usize].pool as usize].pool.redis_db;
-        match std::str::from_utf8(database).ok().and_then(|text| text.parse::<u32>().ok()) {
+        match command::integer(database) {
             None => self.answer(c, reply::NOT_AN_INTEGER),
-            Some(wanted) if wanted == own => self.answer(c, reply::OK),
+            Some(wanted) if wanted == i64::from(own) => self.answer(c, reply::OK),
             Some(_) => {
                 let text = format!(
                     "this pool serves database {own} only, SELECT of another is not supported"
@@ -122,48 +122,49 @@ impl Engine {
 
     /// HELLO [2 [AUTH user password] [SETNAME name]].
     fn hello(&mut self, c: u32, request: &[u8], args: &[Span]) {
-        let verdict = self.hello_options(c, request, args);
-        if verdict != reply::OK {
-            return self.answer(c, verdict);
+        match self.hello_options(c, request, args) {
+            Ok(()) => {
+                let id = self.clients[c as usize].session.id;
+                self.answer_with(c, |out| reply::hello(id, REDIS_VERSION, out));
+            }
+            Err(Refusal::Text(text)) => self.answer(c, text),
+            Err(Refusal::Option(at)) => {
+                let rejection = Rejection::HelloOption(at);
+                self.answer_with(c, |out| rejection.write_reply(request, args, out));
+            }
         }
-        let id = self.clients[c as usize].session.id;
-        self.answer_with(c, |out| reply::hello(id, REDIS_VERSION, out));
     }
 
-    fn hello_options(&mut self, c: u32, request: &[u8], args: &[Span]) -> &'static [u8] {
+    /// COMPAT: as with Redis, an option that was carried out stays so when a later one is refused.
+    fn hello_options(&mut self, c: u32, request: &[u8], args: &[Span]) -> Result<(), Refusal> {
         let argument = |i: usize| argument(request, args, i);
-        match args.get(1).map(|version| version.of(request)) {
-            None | Some(b"2") => {}
-            Some(b"3") => return reply::NO_HELLO_3,
-            Some(version) if version.iter().all(u8::is_ascii_digit) => return reply::NO_PROTO,
-            Some(_) => return reply::BAD_PROTO,
+        match args.get(1).map(|version| command::integer(version.of(request))) {
+            None | Some(Some(2)) => {}
+            Some(Some(3)) => return Err(Refusal::Text(reply::NO_HELLO_3)),
+            Some(Some(_)) => return Err(Refusal::Text(reply::NO_PROTO)),
+            Some(None) => return Err(Refusal::Text(reply::BAD_PROTO)),
         }
-        let mut authenticated = self.clients[c as usize].session.authenticated;
         let mut i = 2;
         while i < args.len() {
             let option = argument(i);
             if option.eq_ignore_ascii_case(b"auth") && i + 2 < args.len() {
-                match self.check_user(c, argument(i + 1), argument(i + 2)) {
-                    reply::OK => authenticated = true,
-                    refusal => return refusal,
-                }
+                Refusal::unless_ok(self.check_user(c, argument(i + 1), argument(i + 2)))?;
+                self.clients[c as usize].session.authenticated = true;
                 i += 3;
             } else if option.eq_ignore_ascii_case(b"setname") && i + 1 < args.len() {
-                let refusal = set_name(&mut self.clients[c as usize].session.name, argument(i + 1));
-                if refusal != reply::OK {
-                    return refusal;
-                }
+                let name = &mut self.clients[c as usize].session.name;
+                Refusal::unless_ok(set_name(name, argument(i + 1)))?;
                 i += 2;
             } else {
-                return reply::SYNTAX;
+                return Err(Refusal::Option(i));
             }
         }
-        let needed = self.pools[self.clients[c as usize].pool as usize].pool.redis_auth.is_some();
-        if needed && !authenticated {
-            return reply::HELLO_NO_AUTH;
+        let client = &self.clients[c as usize];
+        let needed = self.pools[client.pool as usize].pool.redis_auth.is_some();
+        if needed && !client.session.authenticated {
+            return Err(Refusal::Text(reply::HELLO_NO_AUTH));
         }
-        self.clients[c as usize].session.authenticated = authenticated;
-        reply::OK
+        Ok(())
     }
 
     /// RESET: back to a connection that has just been made.
@@ -172,6 +173,20 @@ impl Engine {
         session.authenticated = false;
         session.name = None;
         self.answer(c, reply::RESET);
+    }
+}
+
+/// Why HELLO is refused.
+enum Refusal {
+    /// Told in these words.
+    Text(&'static [u8]),
+    /// This argument is no option.
+    Option(usize),
+}
+
+impl Refusal {
+    fn unless_ok(verdict: &'static [u8]) -> Result<(), Refusal> {
+        if verdict == reply::OK { Ok(()) } else { Err(Refusal::Text(verdict)) }
     }
 }
 

@@ -97,6 +97,8 @@ impl Engine {
         if self.is_over_memory() {
             self.counts.shed.add(1);
             self.answer_unless_silent(c, parsed, reply::request_shed(Protocol::Memcached));
+            // Refusals would add up behind what is not answered yet.
+            self.settle_client(c);
             return true;
         }
         if !self.is_any_server_live(pool, now) {

@@ -57,6 +57,9 @@ pub(crate) fn request_shed(protocol: Protocol) -> &'static [u8] {
     }
 }
 
+/// The same without the prefix of an error.
+pub(crate) const REPLY_SHED: &str = "max_memory of the proxy is reached, reply dropped";
+
 /// The reply was too large to be kept under the memory ceiling.
 pub(crate) fn reply_shed(protocol: Protocol) -> &'static [u8] {
     match protocol {

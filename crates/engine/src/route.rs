@@ -123,7 +123,9 @@ impl Engine {
         if self.is_over_memory() {
             self.counts.shed.add(1);
             request.discard(&mut self.buffers);
-            return self.answer(c, reply::request_shed(Protocol::Redis));
+            self.answer(c, reply::request_shed(Protocol::Redis));
+            // Refusals would add up behind what is not answered yet.
+            return self.settle_client(c);
         }
         if !self.is_any_server_live(pool, now) {
             return self.refuse_request(c, pool, fault::CONNECTION_REFUSED, request);

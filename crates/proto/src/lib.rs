@@ -12,6 +12,7 @@
 
 mod http;
 pub mod memcached;
+mod pieces;
 pub mod resp;
 mod span;
 

@@ -76,27 +76,37 @@ impl Engine {
         if known >= self.limits.cut_through_bytes_min
             // As long as nothing has gone to the client, an error can take the place of the reply.
             && link.scanner.bytes_passed(link.input.len()) > 0
-            && let Some(request) = self.recipient(l)
+            && self.is_value_next(l)
         {
-            self.begin_stream(l, request, now);
+            match self.recipient(l) {
+                Some(request) => self.begin_stream(l, request, now),
+                // It would have to be gathered.
+                None if self.is_over_memory() => self.shed_gathered(l),
+                None => {}
+            }
         }
     }
 
-    /// The request that the reply in the input of `l` may flow to, [`NONE`] if it was answered already. `None` when the
+    /// Whether what is in the input of `l` is the beginning of a value, as an answer to the oldest request.
+    fn is_value_next(&self, l: u32) -> bool {
+        let link = &self.links[l as usize];
+        if !matches!(link.phase, Phase::Ready) || link.doubt.is_some() {
+            return false;
+        }
+        let front = link.fifo.front().filter(|owed| owed.begin() < link.written_bytes);
+        front.is_some_and(|owed| match link.protocol {
+            Protocol::Redis => matches!(link.input.first(), Some(b'$' | b'*')),
+            Protocol::Memcached => owed.asked.is_value(&link.input),
+        })
+    }
+
+    /// The request that the value in the input of `l` may flow to, [`NONE`] if it was answered already. `None` when the
     /// reply has to be looked at whole, or when its turn has not come.
     fn recipient(&self, l: u32) -> Option<u32> {
         let link = &self.links[l as usize];
-        if !matches!(link.phase, Phase::Ready) || link.doubt.is_some() {
-            return None;
-        }
-        let owed = link.fifo.front().filter(|owed| owed.begin() < link.written_bytes)?;
-        let is_value = match link.protocol {
-            Protocol::Redis => matches!(link.input.first(), Some(b'$' | b'*')),
-            Protocol::Memcached => owed.asked.is_value(&link.input),
-        };
+        let owed = link.fifo.front()?;
         // Of a reply to several gets every client gets its part.
-        let is_shared = link.fifo.get(1).is_some_and(|next| next.joined);
-        if !is_value || is_shared {
+        if link.fifo.get(1).is_some_and(|next| next.joined) {
             return None;
         }
         if owed.request == NONE {
@@ -147,6 +157,31 @@ impl Engine {
         counts.responses.add(1);
         self.counts.shed.add(1);
         self.deliver(request, Message::Lent(reply::reply_shed(self.links[l as usize].protocol)));
+    }
+
+    /// The reply in the input of `l` cannot flow, and the worker holds more than it may: all that it answers gets an error in
+    /// its place, and the rest of it is dropped as it arrives.
+    #[cold]
+    fn shed_gathered(&mut self, l: u32) {
+        let text = reply::REPLY_SHED;
+        let (pool, server) = (self.links[l as usize].pool, self.links[l as usize].server);
+        while let Some((owed, was_written)) = self.links[l as usize].take_front() {
+            let counts = &self.pools[pool as usize].servers[server as usize].counts;
+            owed.note_answered(was_written, counts);
+            if owed.request != NONE {
+                counts.responses.add(1);
+                self.counts.shed.add(1);
+                self.fail(owed.request, owed.fragment, pool, text);
+            }
+            if !self.links[l as usize].shares_reply(&owed) {
+                break;
+            }
+        }
+        let link = &mut self.links[l as usize];
+        link.late_since = None;
+        link.stream = Some(Stream { request: NONE, passed: 0, paused_at: None });
+        self.stirred.push(l);
+        self.pass_on_gathered(l);
     }
 
     /// Passes on what was gathered before the reply began to flow, without copying it.

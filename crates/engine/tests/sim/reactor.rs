@@ -218,9 +218,18 @@ impl Worker {
 
     /// The connection behind `wire` was found to come from `peer`.
     pub(crate) fn relabel(&mut self, wire: WireId, peer: Option<SocketAddr>) {
+        self.engine.relabel(self.slot_of(wire), peer);
+    }
+
+    /// The client behind `wire` was found to do wrong before it sent a request.
+    pub(crate) fn turn_away(&mut self, wire: WireId, words: &[u8], network: &mut Network) {
+        self.engine.turn_away(self.slot_of(wire), words);
+        self.rearrange(network, 0);
+    }
+
+    fn slot_of(&self, wire: WireId) -> Slot {
         let is_it = |port: &Option<Port>| port.as_ref().is_some_and(|port| port.wire == Some(wire));
-        let slot = self.ports.iter().position(is_it).expect("an open connection");
-        self.engine.relabel(slot as Slot, peer);
+        self.ports.iter().position(is_it).expect("an open connection") as Slot
     }
 
     /// Puts a connection into its slot, which must be empty.

@@ -30,19 +30,23 @@ impl Rig {
 
     /// With random choices of its own.
     pub(crate) fn seeded(pool: Pool, seed: u64) -> Rig {
-        Rig::build(pool, Limits::default(), ROOM, seed)
+        Rig::of(Identity { worker: 0, workers: 1, seed }, pool)
+    }
+
+    /// One worker of several.
+    pub(crate) fn of(identity: Identity, pool: Pool) -> Rig {
+        Rig::build(pool, Limits::default(), ROOM, identity)
     }
 
     pub(crate) fn with(pool: Pool, limits: Limits, room: usize) -> Rig {
-        Rig::build(pool, limits, room, 1)
+        Rig::build(pool, limits, room, Identity { worker: 0, workers: 1, seed: 1 })
     }
 
-    fn build(pool: Pool, limits: Limits, room: usize, seed: u64) -> Rig {
+    fn build(pool: Pool, limits: Limits, room: usize, identity: Identity) -> Rig {
         let servers = pool.servers.len();
         let sharder = sharder(&pool);
         let topology = Topology { epoch: 1, pools: vec![Arc::new(pool)], limits };
         let mut network = Network::new(&[servers], room);
-        let identity = Identity { worker: 0, workers: 1, seed };
         let grain = Grain { read_max: 1 << 16, write_max: 1 << 16, reads_max: 4 };
         let worker = Worker::new(identity, &topology, grain, &mut network);
         Rig { worker, network, now: 0, random: Random::new(1), sharder, limits }
@@ -166,6 +170,8 @@ impl Rig {
         assert_eq!(self.worker.engine.buffered_bytes(), 0, "buffers at rest");
         let lent = self.worker.surroundings.lent();
         assert_eq!(lent, 0, "files lent at rest");
+        assert_eq!(self.worker.engine.requests(), 0, "requests at rest");
+        assert_eq!(self.worker.engine.connections(), self.worker.connections());
         for server in &self.worker.counts.pools[0].servers {
             assert_eq!(server.in_queue.value(), 0);
             assert_eq!(server.out_queue.value(), 0);

@@ -383,6 +383,8 @@ impl World {
         is("out_queue", sum(|server| server.out_queue.value()), 0)?;
         is("out_queue_bytes", sum(|server| server.out_queue_bytes.value()), 0)?;
         is("files lent", worker.surroundings.lent(), 0)?;
+        is("connections()", worker.engine.connections() as u64, worker.connections() as u64)?;
+        is("requests()", worker.engine.requests() as u64, 0)?;
         is("buffered_bytes()", worker.engine.buffered_bytes() as u64, 0)
     }
 }

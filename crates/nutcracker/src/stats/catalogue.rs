@@ -123,9 +123,11 @@ pub const WORKER: [Metric<WorkerCounts>; 7] = [
     counter("shed", "requests refused and replies dropped at the ceiling of memory", |worker| {
         worker.shed.value()
     }),
-    gauge("buffered_bytes", "bytes of buffers that connections use", |worker| {
-        worker.buffered_bytes.value()
-    }),
+    gauge(
+        "buffered_bytes",
+        "bytes of requests and replies under way, which max_memory bounds",
+        |worker| worker.buffered_bytes.value(),
+    ),
     counter("freed_bytes", "bytes of buffers given back to the system's allocator", |worker| {
         worker.freed_bytes.value()
     }),

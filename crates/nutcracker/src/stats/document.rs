@@ -37,12 +37,12 @@ impl Document {
     /// The document as of now, with the line feed that ends it.
     #[must_use]
     pub fn text(&self) -> String {
-        let snapshot = self.published.snapshot();
+        let (snapshot, listeners) = self.published.snapshot_and_listeners();
         let pools = &snapshot.topology.pools;
         let servers: usize = pools.iter().map(|pool| pool.servers.len()).sum();
         let mut text = String::with_capacity(512 * (1 + pools.len() + servers));
         // Writing to a string does not fail.
-        let _ = self.write(&snapshot, &mut text);
+        let _ = self.write(&snapshot, listeners, &mut text);
         text
     }
 
@@ -55,15 +55,15 @@ impl Document {
         metrics::text(Scrape { topology, counts, uptime, reloads })
     }
 
-    fn write(&self, snapshot: &Snapshot, text: &mut String) -> fmt::Result {
+    fn write(&self, snapshot: &Snapshot, listeners: u64, text: &mut String) -> fmt::Result {
         let uptime = self.started.elapsed().as_secs();
         let timestamp = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
             .map_or(0, |since_1970| since_1970.as_secs());
         // COMPAT: 0.5 holds a connection object for every listener of a pool and counts it.
-        let listeners = snapshot.topology.pools.len() as u64;
         let total = listeners + snapshot.sum(|worker| worker.total_connections.value());
-        let open = listeners.wrapping_add(snapshot.sum(|worker| worker.curr_connections.value()));
+        let listening = snapshot.topology.pools.len() as u64;
+        let open = listening.wrapping_add(snapshot.sum(|worker| worker.curr_connections.value()));
         write!(text, "{{\"service\":\"nutcracker\", \"source\":")?;
         string(text, &self.source)?;
         write!(text, ", \"version\":\"{}\"", self.version)?;

@@ -4,11 +4,13 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use engine::Environment;
-use engine::counters::{Counts, PoolCounts, ServerCounts};
+use engine::counters::{Counts, PoolCounts};
 use engine::topology::{Pool, Server};
 use proto::resp::command::REDIS_VERSION;
 use reactor::Clock;
 
+use super::catalogue;
+use super::past::Past;
 use super::published::{Published, Reloads, Snapshot};
 use crate::worker::Shared;
 
@@ -45,7 +47,8 @@ impl Info {
     }
 
     fn reading(&self) -> Reading<'_> {
-        Reading { info: self, snapshot: self.published.snapshot() }
+        let (snapshot, past) = self.published.snapshot_and_past();
+        Reading { info: self, snapshot, past }
     }
 }
 
@@ -53,6 +56,7 @@ impl Info {
 struct Reading<'i> {
     info: &'i Info,
     snapshot: Arc<Snapshot>,
+    past: Past,
 }
 
 impl Reading<'_> {
@@ -64,11 +68,29 @@ impl Reading<'_> {
         self.sum(|worker| count(&worker.pools[pool]))
     }
 
-    fn server_sum(&self, count: impl Fn(&ServerCounts) -> u64) -> u64 {
-        self.sum(|worker| {
-            let servers = worker.pools.iter().flat_map(|pool| &pool.servers);
-            servers.map(|server| count(server)).fold(0, u64::wrapping_add)
-        })
+    /// The metric of that name in [`catalogue::POOL`], over all pools there ever were.
+    fn of_pools(&self, name: &'static str) -> (&'static str, u64) {
+        let metrics = catalogue::POOL.iter().zip(self.past.pools);
+        let named = metrics.filter(|(metric, _)| metric.name == name);
+        let values = named.map(|(metric, past)| {
+            let of = |worker: &Counts| metric.total(worker.pools.iter().map(|pool| &*pool.pool));
+            past.wrapping_add(self.sum(of))
+        });
+        (name, values.sum())
+    }
+
+    /// The metric of that name in [`catalogue::SERVER`], over all servers there ever were.
+    fn of_servers(&self, name: &'static str) -> (&'static str, u64) {
+        let metrics = catalogue::SERVER.iter().zip(self.past.servers);
+        let named = metrics.filter(|(metric, _)| metric.name == name);
+        let values = named.map(|(metric, past)| {
+            let of = |worker: &Counts| {
+                let servers = worker.pools.iter().flat_map(|pool| &pool.servers);
+                metric.total(servers.map(|server| &**server))
+            };
+            past.wrapping_add(self.sum(of))
+        });
+        (name, values.sum())
     }
 
     fn server(&self, text: &mut String) -> std::fmt::Result {
@@ -95,25 +117,20 @@ impl Reading<'_> {
 
     /// Counts summed over workers, pools and servers.
     fn totals(&self) -> [(&'static str, u64); 14] {
-        let of_pools = |count: fn(&PoolCounts) -> u64| {
-            self.sum(|worker| {
-                worker.pools.iter().map(|pool| count(pool)).fold(0, u64::wrapping_add)
-            })
-        };
         [
             ("total_connections", self.sum(|worker| worker.total_connections.value())),
             ("curr_connections", self.sum(|worker| worker.curr_connections.value())),
-            ("requests", self.server_sum(|server| server.requests.value())),
-            ("responses", self.server_sum(|server| server.responses.value())),
+            self.of_servers("requests"),
+            self.of_servers("responses"),
             ("local_replies", self.sum(|worker| worker.local_replies.value())),
-            ("forward_error", of_pools(|pool| pool.forward_error.value())),
-            ("client_err", of_pools(|pool| pool.client_err.value())),
-            ("client_eof", of_pools(|pool| pool.client_eof.value())),
-            ("server_ejects", of_pools(|pool| pool.server_ejects.value())),
-            ("server_err", self.server_sum(|server| server.server_err.value())),
-            ("server_eof", self.server_sum(|server| server.server_eof.value())),
-            ("server_timedout", self.server_sum(|server| server.server_timedout.value())),
-            ("server_connections", self.server_sum(|server| server.server_connections.value())),
+            self.of_pools("forward_error"),
+            self.of_pools("client_err"),
+            self.of_pools("client_eof"),
+            self.of_pools("server_ejects"),
+            self.of_servers("server_err"),
+            self.of_servers("server_eof"),
+            self.of_servers("server_timedout"),
+            self.of_servers("server_connections"),
             ("shed", self.sum(|worker| worker.shed.value())),
         ]
     }

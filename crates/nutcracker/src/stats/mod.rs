@@ -5,6 +5,7 @@ pub mod document;
 mod http;
 pub mod info;
 pub mod metrics;
+mod past;
 mod peer;
 pub mod port;
 pub mod published;

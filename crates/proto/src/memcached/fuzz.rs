@@ -11,6 +11,7 @@ use super::{
     key, walk,
 };
 use crate::Span;
+use crate::pieces::{define_scan_and_forget, steps};
 
 /// Values above this are refused.
 const ITEM_BYTES_MAX: u32 = 100;
@@ -80,12 +81,6 @@ fn scan_in_steps(bytes: &[u8], step: usize, args: &mut Vec<Span>) -> Scan {
         outcome => Some(outcome),
     });
     outcome.unwrap_or(Scan::Incomplete)
-}
-
-/// Offers ever longer beginnings of `bytes` until there is an outcome.
-fn steps<T>(bytes: &[u8], step: usize, mut offer: impl FnMut(&[u8]) -> Option<T>) -> Option<T> {
-    let ends = (0..bytes.len()).step_by(step).chain([bytes.len()]);
-    ends.filter_map(|end| bytes.get(..end)).find_map(&mut offer)
 }
 
 fn use_request(bytes: &[u8], args: &[Span], request: Request) {
@@ -165,34 +160,7 @@ pub fn fuzz_reply(bytes: &[u8]) {
     }
 }
 
-/// Scans in steps and after each removes what may be removed, or the `share`-th part of it.
-fn scan_and_forget(
-    bytes: &[u8],
-    step: usize,
-    share: usize,
-    mut scanner: ReplyScanner,
-) -> ReplyScan {
-    let mut gone = 0_usize;
-    let outcome = steps(bytes, step, |piece| {
-        let left = piece.get(gone..).expect("what is passed has arrived");
-        match scanner.scan(left) {
-            ReplyScan::Incomplete => {
-                let passed = scanner.bytes_passed(left.len());
-                assert!(passed <= left.len());
-                assert!(scanner.bytes_wanted() >= passed);
-                scanner.forget(passed.div_ceil(share));
-                gone += passed.div_ceil(share);
-                None
-            }
-            ReplyScan::Complete(len) => Some(ReplyScan::Complete(gone + len)),
-            ReplyScan::Malformed(malformed) => Some(ReplyScan::Malformed(Malformed {
-                offset: gone + malformed.offset,
-                ..malformed
-            })),
-        }
-    });
-    outcome.unwrap_or(ReplyScan::Incomplete)
-}
+define_scan_and_forget!();
 
 fn use_reply(reply: &[u8]) {
     assert!(reply.ends_with(b"\r\n"));

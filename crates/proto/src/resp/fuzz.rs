@@ -8,6 +8,7 @@
 use super::command::{self, Policy};
 use super::{Malformed, ReplyScan, ReplyScanner, RequestScanner, Scan, encode, inline, walk};
 use crate::Span;
+use crate::pieces::{define_scan_and_forget, steps};
 use crate::resp::reply::Protocol;
 
 /// A request of any bytes: pieces do not change the outcome, spans lie where they should, and
@@ -97,12 +98,6 @@ fn scan_in_steps(bytes: &[u8], step: usize, args: &mut Vec<Span>) -> Scan {
     outcome.unwrap_or(Scan::Incomplete)
 }
 
-/// Offers ever longer beginnings of `bytes` until there is an outcome.
-fn steps<T>(bytes: &[u8], step: usize, mut offer: impl FnMut(&[u8]) -> Option<T>) -> Option<T> {
-    let ends = (0..bytes.len()).step_by(step).chain([bytes.len()]);
-    ends.filter_map(|end| bytes.get(..end)).find_map(&mut offer)
-}
-
 fn use_request(request: &[u8], args: &[Span]) {
     let end = u32::try_from(request.len()).expect("requests are shorter than 4 GiB");
     assert!(args.iter().all(|arg| arg.start <= arg.end && arg.end <= end));
@@ -140,34 +135,7 @@ fn encodes_to_the_same_arguments(request: &[u8], args: &[Span]) {
     assert!(args.iter().map(|arg| arg.of(request)).eq(spans.iter().map(|arg| arg.of(&again))));
 }
 
-/// Scans in steps and after each removes what may be removed, or the `share`-th part of it.
-fn scan_and_forget(
-    bytes: &[u8],
-    step: usize,
-    share: usize,
-    mut scanner: ReplyScanner,
-) -> ReplyScan {
-    let mut gone = 0_usize;
-    let outcome = steps(bytes, step, |piece| {
-        let left = piece.get(gone..).expect("what is passed has arrived");
-        match scanner.scan(left) {
-            ReplyScan::Incomplete => {
-                let passed = scanner.bytes_passed(left.len());
-                assert!(passed <= left.len());
-                assert!(scanner.bytes_wanted() >= passed);
-                scanner.forget(passed.div_ceil(share));
-                gone += passed.div_ceil(share);
-                None
-            }
-            ReplyScan::Complete(len) => Some(ReplyScan::Complete(gone + len)),
-            ReplyScan::Malformed(malformed) => Some(ReplyScan::Malformed(Malformed {
-                offset: gone + malformed.offset,
-                ..malformed
-            })),
-        }
-    });
-    outcome.unwrap_or(ReplyScan::Incomplete)
-}
+define_scan_and_forget!();
 
 fn use_reply(reply: &[u8]) {
     assert_eq!(walk::element_len(reply), Some(reply.len()));

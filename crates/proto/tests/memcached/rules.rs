@@ -5,7 +5,9 @@ use proto::memcached::key::Decoded;
 use proto::memcached::limits::{
     KEYS_LINE_BYTES_MAX, KEYS_MAX, LINE_BYTES_MAX, SERVED_LINE_BYTES_MAX,
 };
-use proto::memcached::{Reason, Refusal, RequestScanner, Scan, Silence, command, walk};
+use proto::memcached::{
+    Reason, Refusal, ReplyScan, ReplyScanner, RequestScanner, Scan, Silence, command, walk,
+};
 
 use crate::{Outcome, scan_every_way};
 
@@ -505,4 +507,32 @@ fn an_error_about_what_was_found_never_answers_a_request_without_reply() {
         assert!(walk::is_error_despite_noreply(line.as_bytes()));
     }
     assert!(!walk::is_error_despite_noreply(b"STORED\r\n"));
+}
+
+#[test]
+fn a_reply_is_a_word_of_memcached_with_nothing_else_where_nothing_belongs() {
+    let found = |bytes: &[u8]| match ReplyScanner::default().scan(bytes) {
+        ReplyScan::Malformed(malformed) => Some((malformed.reason, malformed.offset)),
+        ReplyScan::Complete(len) if len == bytes.len() => None,
+        other => panic!("{other:?} for {}", bytes.escape_ascii()),
+    };
+    for reply in [&b"ERROR\r\n"[..], b"STORED \r\n", b"12  \r\n", b"VERSION 1 x\r\n", b"HD f1\r\n"]
+    {
+        assert_eq!(found(reply), None, "{}", reply.escape_ascii());
+    }
+    for reply in [
+        &b"ERROR now\r\n"[..],
+        b"ERRORS\r\n",
+        b"STORED x\r\n",
+        b"12 13\r\n",
+        b"12a\r\n",
+        b"END x\r\n",
+        b"HDX\r\n",
+        b"\r\n",
+    ] {
+        let unknown = Some((Reason::UnknownReply, 0));
+        assert_eq!(found(reply), unknown, "{}", reply.escape_ascii());
+    }
+    assert_eq!(found(b"STORED\rX"), Some((Reason::InvalidReplyLine, 7)));
+    assert_eq!(found(b"STORED\n"), Some((Reason::InvalidReplyLine, 6)));
 }

@@ -191,6 +191,20 @@ fn what_is_told_of_a_client_names_the_address_it_was_found_to_have() {
 }
 
 #[test]
+fn a_client_that_is_turned_away_gets_the_words_there_are_and_is_closed() {
+    for words in ["-ERR not like this\r\n", ""] {
+        let mut rig = Rig::new(pool(1));
+        let (stays, goes) = (rig.client(), rig.client());
+        rig.worker.turn_away(goes, words.as_bytes(), &mut rig.network);
+        rig.send(stays, "ping\r\n");
+        assert_eq!(rig.read(stays), "+PONG\r\n");
+        assert_eq!(rig.read(goes), words);
+        assert!(rig.is_closed(goes));
+        assert_eq!(rig.worker.counts.pools[0].client_err.value(), 1);
+    }
+}
+
+#[test]
 fn a_client_that_half_closes_gets_every_reply_and_then_the_end() {
     let mut rig = Rig::new(pool(1));
     let client = rig.client();
@@ -238,6 +252,35 @@ fn replies_leave_in_the_order_of_requests_whatever_server_answers_first() {
 }
 
 #[test]
+fn early_replies_of_a_client_that_never_stops_are_kept_without_those_that_have_left() {
+    let mut rig = Rig::new(pool(2));
+    let client = rig.client();
+    let (late, early) = (rig.key(0, 0), rig.key(1, 0));
+    let reply = |n: usize| bulk(&format!("{n:0>1000}"));
+    let ask = |rig: &mut Rig, early_ones: usize| {
+        rig.send(client, get(&late) + &get(&early).repeat(early_ones));
+    };
+    ask(&mut rig, 15);
+    ask(&mut rig, 5);
+    let servers = [rig.server(0), rig.server(1)];
+    rig.send(servers[1], (0..20).map(reply).collect::<String>());
+    rig.send(servers[0], bulk("first"));
+    let gone: String = (0..15).map(reply).collect();
+    assert_eq!(rig.read(client), bulk("first") + &gone);
+    let held = rig.worker.engine.buffered_bytes();
+    rig.send(client, get(&early).repeat(2));
+    rig.send(servers[1], reply(20));
+    let held_since = rig.worker.engine.buffered_bytes();
+    assert!(held_since + 8_000 < held, "{held_since} bytes of {held} are held");
+    rig.send(servers[1], reply(21));
+    assert_eq!(rig.read(client), "");
+    rig.send(servers[0], bulk("second"));
+    let rest: String = (15..22).map(reply).collect();
+    assert_eq!(rig.read(client), bulk("second") + &rest);
+    rig.assert_at_rest();
+}
+
+#[test]
 fn keys_and_values_may_hold_any_byte_and_a_key_may_be_empty() {
     let mut rig = Rig::new(pool(1));
     let client = rig.client();
@@ -261,4 +304,8 @@ fn a_draining_worker_answers_what_is_in_flight_and_closes() {
     assert!(rig.is_closed(busy));
     assert_eq!(rig.read(server), get("a"));
     assert_eq!(rig.worker.engine.clients(), 0);
+    let late = rig.client();
+    rig.send(late, "ping\r\n");
+    assert_eq!(rig.read(late), "");
+    assert!(rig.is_closed(late));
 }

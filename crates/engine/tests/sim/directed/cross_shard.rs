@@ -66,6 +66,22 @@ fn commands_that_0_5_did_not_know_never_cross_shards() {
 }
 
 #[test]
+fn keys_that_cannot_be_told_are_refused_unless_0_5_left_them_to_the_server() {
+    let mut rig = Rig::new(pool(2));
+    let (client, d) = (rig.client(), rig.key(1, 0));
+    let zunionstore = command(&["zunionstore", &d, "9", "a", "b"]);
+    rig.send(client, &zunionstore);
+    let server = rig.server(1);
+    assert_eq!(rig.read(server), zunionstore);
+    assert!(rig.nobody_connects_to(0));
+    let mut rig = Rig::new(strict());
+    let client = rig.client();
+    rig.send(client, &zunionstore);
+    assert_eq!(rig.read(client), "-ERR syntax error\r\n");
+    assert!(rig.nobody_connects_to(1));
+}
+
+#[test]
 fn zunion_goes_to_the_shard_of_its_first_key_and_not_of_its_number() {
     let mut rig = Rig::new(strict());
     let client = rig.client();

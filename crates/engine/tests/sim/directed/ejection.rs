@@ -5,10 +5,16 @@ use std::time::Duration;
 use engine::Event;
 use engine::topology::{Ejection, Pool};
 
-use super::{DOWN, REFUSED, TIMED_OUT, ejecting_pool, ejections, get};
+use super::{DOWN, REFUSED, TIMED_OUT, ejecting_pool, ejections, get, hear};
 use crate::network::Door;
 use crate::rig::{Rig, bulk, command};
 use crate::scenario::pool;
+
+/// Of each server: whether it is ejected, and how often it returned.
+fn standings(rig: &Rig) -> Vec<(u64, u64)> {
+    let servers = rig.worker.counts.pools[0].servers.iter();
+    servers.map(|server| (server.ejected.value(), server.restores.value())).collect()
+}
 
 #[test]
 fn after_the_limit_of_failures_a_servers_keys_go_to_the_others() {
@@ -27,6 +33,7 @@ fn after_the_limit_of_failures_a_servers_keys_go_to_the_others() {
     let counts = &rig.worker.counts.pools[0];
     assert_eq!(counts.server_ejects.value(), 1);
     assert!(counts.servers[0].server_ejected_at.value() > 0);
+    assert_eq!(standings(&rig), [(1, 0), (0, 0)]);
 }
 
 #[test]
@@ -101,6 +108,7 @@ fn an_ejected_server_returns_with_the_first_request_after_its_time() {
     assert_eq!(rig.events(), [], "nothing happens without a request");
     rig.send(client, get(&key));
     assert_eq!(rig.events(), [Event::Restored { pool: 0, servers: 1 }]);
+    assert_eq!(standings(&rig), [(0, 1), (0, 0)]);
     let returned = rig.server(0);
     assert_eq!(rig.read(returned), get(&key));
 }
@@ -248,10 +256,34 @@ fn workers_heed_what_others_learn() {
     rig.send(client, get(&key));
     let returned = rig.server(1);
     assert_eq!(rig.read(returned), get(&key));
-    rig.worker.engine.heed(&Event::Failed { pool: 0, server: 1, since: 0 }, now);
-    rig.worker.engine.heed(&Event::Replied { pool: 0, server: 1 }, now);
-    rig.reset(returned);
-    assert_eq!(ejections(&mut rig), 0, "a reply elsewhere resets the count here");
+}
+
+#[test]
+fn a_reply_to_another_worker_resets_the_count_of_failures() {
+    let mut rig = Rig::new(ejecting_pool(1, 2));
+    let client = rig.client();
+    rig.set_door(0, DOWN);
+    hear(&mut rig, &Event::Failed { pool: 0, server: 0, since: 0 });
+    hear(&mut rig, &Event::Replied { pool: 0, server: 0 });
+    rig.send(client, get("a"));
+    assert_eq!(ejections(&mut rig), 0, "one failure since");
+    rig.send(client, get("a"));
+    assert_eq!(ejections(&mut rig), 1, "two");
+}
+
+#[test]
+fn a_connection_breaks_in_an_outage_that_another_worker_told_of_without_another_failure() {
+    let mut rig = Rig::new(ejecting_pool(1, 2));
+    let client = rig.client();
+    rig.send(client, get("a"));
+    let server = rig.server(0);
+    rig.pass_ms(10);
+    hear(&mut rig, &Event::Failed { pool: 0, server: 0, since: 0 });
+    rig.reset(server);
+    assert_eq!(ejections(&mut rig), 0, "one failure");
+    rig.set_door(0, DOWN);
+    rig.send(client, get("a"));
+    assert_eq!(ejections(&mut rig), 1, "two");
 }
 
 #[test]

@@ -84,8 +84,11 @@ fn mget_answers_in_the_order_of_its_keys_whatever_order_servers_answer_in() {
 fn counting_commands_add_up() {
     for name in ["del", "unlink", "touch", "exists"] {
         for order in ORDERS {
-            let answer = Three::new().merge(name, order, [":1\r\n", ":0\r\n", ":41\r\n"]);
+            let mut three = Three::new();
+            let answer = three.merge(name, order, [":1\r\n", ":0\r\n", ":41\r\n"]);
             assert_eq!(answer, ":42\r\n", "{name}");
+            let again = three.merge(name, order, [":1\r\n", ":1\r\n", ":1\r\n"]);
+            assert_eq!(again, ":3\r\n", "{name}");
         }
     }
 }

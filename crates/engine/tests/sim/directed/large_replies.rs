@@ -423,6 +423,51 @@ fn above_the_memory_ceiling_a_slow_client_is_closed_and_others_are_answered() {
     rig.assert_at_rest();
 }
 
+/// A worker that may hold 3 MiB, of a pool of two servers.
+fn tight(servers: usize) -> Rig {
+    let limits = Limits { worker_memory_bytes_max: 3 * MIB, ..limits() };
+    Rig::with(Pool { timeout: None, ..pool(servers) }, limits, ROOM)
+}
+
+const DROPPED: &str = "-ERR max_memory of the proxy is reached, reply dropped\r\n";
+
+#[test]
+fn above_the_memory_ceiling_a_reply_whose_turn_has_not_come_is_dropped_and_not_gathered() {
+    let mut rig = tight(2);
+    let (client, other) = (rig.client(), rig.client());
+    let keys = [rig.key(0, 0), rig.key(1, 0)];
+    rig.send(client, get(&keys[0]) + &get(&keys[1]));
+    let (first, second) = (rig.server(0), rig.server(1));
+    rig.send(other, get(&keys[1]));
+    rig.read(second);
+    let reply = bulk(&"v".repeat(16 * MIB));
+    assert!(send_on(&mut rig, second, reply.as_bytes()).is_empty());
+    assert!(rig.worker.engine.buffered_bytes() < 64 * KIB, "nothing of it is left");
+    rig.send(second, bulk("o"));
+    assert_eq!(rig.read(other), bulk("o"), "what is behind it is well");
+    rig.send(first, bulk("a"));
+    assert_eq!(rig.read(client), bulk("a") + DROPPED);
+    assert_eq!(rig.worker.counts.shed.value(), 1);
+    rig.assert_at_rest();
+}
+
+#[test]
+fn above_the_memory_ceiling_a_part_of_a_reply_is_dropped_and_not_gathered() {
+    let mut rig = tight(2);
+    let client = rig.client();
+    let keys = [rig.key(0, 0), rig.key(1, 0)];
+    rig.send(client, command(&["mget", &keys[0], &keys[1]]));
+    let (first, second) = (rig.server(0), rig.server(1));
+    let reply = "*1\r\n".to_owned() + &bulk(&"v".repeat(16 * MIB));
+    send_on(&mut rig, second, reply.as_bytes());
+    rig.read(second);
+    assert!(rig.is_closed(second), "nobody waits for the rest of it");
+    assert!(rig.worker.engine.buffered_bytes() < 64 * KIB);
+    rig.send(first, "*1\r\n".to_owned() + &bulk("a"));
+    assert_eq!(rig.read(client), DROPPED);
+    rig.assert_at_rest();
+}
+
 #[test]
 fn a_client_that_ends_its_side_gets_all_of_a_large_reply_and_a_drain_waits_for_it() {
     let mut rig = rig();

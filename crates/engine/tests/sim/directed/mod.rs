@@ -6,6 +6,7 @@ mod cross_shard;
 mod ejected_memcached;
 mod ejection;
 mod fragments;
+mod gathered;
 mod holding;
 mod large_replies;
 mod local_commands;

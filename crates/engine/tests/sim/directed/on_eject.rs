@@ -1,5 +1,7 @@
 //! Servers whose keys stay with them while they are ejected, and the trial that brings them back.
 
+use std::sync::Arc;
+
 use engine::Event;
 use engine::topology::{Ejection, OnEject, Pool};
 
@@ -73,6 +75,7 @@ fn with_miss_reads_find_nothing_and_writes_fail() {
         rig.send(client, request);
         assert_eq!(rig.read(client), REFUSED);
     }
+    assert_eq!(rig.worker.counts.pools[0].forward_error.value(), forwarding_errors + 4);
     assert_eq!(attempts(&rig), before);
 }
 
@@ -125,8 +128,12 @@ fn at_its_time_one_request_is_the_trial_and_the_others_go_on_failing() {
         assert_eq!(rig.events(), [Event::Trial { pool: 0, server: 0, until: 2_000_000 }]);
         let server = rig.server(0);
         assert_eq!(rig.read(server), get(&key));
+        let counts = Arc::clone(&rig.worker.counts.pools[0].servers[0]);
+        assert_eq!((counts.ejected.value(), counts.restores.value()), (1, 0));
         rig.send(server, bulk("v"));
         assert_eq!(rig.events(), [READMITTED]);
+        assert_eq!((counts.ejected.value(), counts.restores.value()), (0, 1));
+        assert_eq!((counts.probes.value(), counts.probes_failed.value()), (1, 0));
         assert_eq!(rig.read(client), bulk("v"));
         rig.send(other, get(&key));
         assert_eq!(rig.read(server), get(&key));
@@ -148,6 +155,8 @@ fn a_trial_that_fails_keeps_the_server_out_for_another_retry_time() {
         assert_eq!(still_down(&told), [retry_at], "{told:?}");
     }
     assert_eq!(rig.worker.counts.pools[0].server_ejects.value(), 1, "it never came back");
+    let counts = &rig.worker.counts.pools[0].servers[0];
+    assert_eq!((counts.probes.value(), counts.probes_failed.value()), (3, 3));
 }
 
 #[test]

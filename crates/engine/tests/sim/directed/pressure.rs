@@ -164,6 +164,73 @@ fn above_the_memory_ceiling_requests_are_refused_and_large_replies_dropped() {
     assert_eq!(rig.read(server), get("b"), "there is room again");
 }
 
+/// A worker with this ceiling, and a server of it that has taken so many requests, from clients with 20 each, and answers
+/// none.
+fn burdened(worker_memory_bytes_max: usize, requests: usize) -> (Rig, WireId) {
+    let limits = Limits { worker_memory_bytes_max, ..Limits::default() };
+    let mut rig = Rig::with(Pool { timeout: None, ..pool(1) }, limits, 64 << 20);
+    for _ in 0..requests / 20 {
+        let client = rig.client();
+        rig.send(client, get("a").repeat(20));
+    }
+    let server = rig.server(0);
+    assert_eq!(requests_in(&rig.read(server)), requests);
+    assert_eq!(rig.worker.engine.buffered_bytes(), 0);
+    assert_eq!(rig.worker.counts.shed.value(), 0);
+    (rig, server)
+}
+
+const SHED: &str = "-ERR max_memory of the proxy is reached, try again later\r\n";
+
+#[test]
+fn requests_that_wait_for_a_server_fill_the_memory_ceiling_although_their_bytes_are_gone() {
+    let (mut rig, server) = burdened(60 * 1024, 840);
+    let (one, other) = (rig.client(), rig.client());
+    for _ in 0..30 {
+        rig.send(one, get("b"));
+    }
+    rig.send(other, get("b"));
+    assert_eq!(rig.read(other), SHED);
+    let taken = 840 + requests_in(&rig.read(server));
+    assert!((841..870).contains(&taken), "{taken} requests in 60 KiB");
+}
+
+#[test]
+fn a_client_that_is_refused_for_want_of_memory_is_not_read_on_before_all_it_asked_is_answered() {
+    let (mut rig, server) = burdened(60 * 1024, 840);
+    let client = rig.client();
+    rig.send(client, get("b").repeat(100));
+    let asked = requests_in(&rig.read(server));
+    assert!((1..20).contains(&asked), "{asked} fitted");
+    rig.send(client, get("c").repeat(100));
+    assert_eq!(rig.worker.counts.shed.value(), 1, "the others wait");
+    rig.send(server, "$-1\r\n".repeat(840 + asked));
+    let answered = answer_all(&mut rig, server);
+    assert_eq!(answered, 200 - asked - 1);
+    assert_eq!(rig.worker.counts.shed.value(), 1);
+    let replies = rig.read(client);
+    assert_eq!(replies, "$-1\r\n".repeat(asked) + SHED + &"$-1\r\n".repeat(answered));
+    rig.assert_at_rest();
+}
+
+#[test]
+fn many_arguments_of_a_byte_count_with_what_they_take_here() {
+    let mut rig = Rig::new(pool(1));
+    let client = rig.client();
+    rig.send(client, "*1000000\r\n$4\r\nmget\r\n");
+    let mut bytes = 0;
+    for _ in 0..20 {
+        let some = "$1\r\na\r\n".repeat(1_000);
+        bytes += some.len();
+        rig.send(client, some);
+    }
+    let lists = 20_000 * size_of::<[u32; 2]>();
+    let held = rig.worker.engine.buffered_bytes();
+    assert!(held > bytes + lists && held < 2 * (bytes + lists) + 5_000, "{held} are counted");
+    rig.reset(client);
+    rig.assert_at_rest();
+}
+
 #[test]
 fn above_the_memory_ceiling_an_endless_request_is_cut_off() {
     let upload_bytes_min = usize::MAX;

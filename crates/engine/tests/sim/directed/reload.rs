@@ -48,6 +48,19 @@ fn an_unchanged_pool_keeps_clients_and_connections() {
 }
 
 #[test]
+fn a_server_that_joins_is_connected_to_at_once_if_the_pool_says_so() {
+    let eager = |servers| Pool { preconnect: true, ..pool(servers) };
+    let mut rig = Rig::new(eager(1));
+    rig.settle();
+    rig.server(0);
+    let mut changed = eager(2);
+    changed.servers[1] = moved(&changed.servers[1], "10.0.1.0");
+    rig.publish(vec![changed]);
+    rig.server(1);
+    assert!(rig.nobody_connects_to(0), "the one that stays keeps its connection");
+}
+
+#[test]
 fn settings_apply_from_the_next_request() {
     let mut rig = Rig::new(pool(1));
     let client = rig.client();

@@ -316,6 +316,51 @@ fn counts_go_on_and_follow_what_is_served() {
     }
 }
 
+/// The counters of INFO, and the one at the top of the stats document.
+fn counters(proxy: &Proxy, client: &mut Client) -> Vec<(String, u64)> {
+    let info = client.call(&["INFO", "stats"]).text();
+    let lines = info.lines().filter_map(|line| line.split_once(':'));
+    let counters =
+        lines.filter(|(name, _)| !["curr_connections", "server_connections"].contains(name));
+    let mut counters: Vec<(String, u64)> =
+        counters.map(|(name, value)| (name.to_owned(), value.parse().expect("a number"))).collect();
+    let total = proxy.stats()["total_connections"].as_u64().expect("a number");
+    counters.push(("connections in the document".into(), total));
+    counters
+}
+
+#[test]
+fn sums_over_pools_never_go_back_when_pools_and_servers_leave() {
+    let servers = RealServer::several(2);
+    let alpha = Pool::redis(&servers);
+    let beta = Pool::redis(&servers[1..]).named("beta").listen(1);
+    for workers in WORKER_COUNTS {
+        let mut proxy = Proxy::with(yaml(&[alpha.clone(), beta.clone()])).workers(workers).start();
+        let mut client = proxy.client();
+        for key in spread(&mut client, &servers, 5).concat() {
+            assert_eq!(client.call(&["SET", &key, "x"]), Reply::ok());
+        }
+        let mut of_beta = proxy.client_of(1);
+        assert!(!of_beta.call(&["GET", "a"]).is_error());
+        drop(of_beta);
+        eventually("the end of its client is counted", || {
+            (proxy.stats()["beta"]["client_connections"] == 0).then_some(())
+        });
+        let least = counters(&proxy, &mut client);
+        let fewer_servers = Pool::redis(&servers[..1]);
+        for (next, more) in [(&alpha, 1), (&fewer_servers, 2), (&alpha, 3)] {
+            proxy.reload(next);
+            let now = counters(&proxy, &mut client);
+            for ((name, least), (_, now)) in least.iter().zip(&now) {
+                assert!(now >= least, "{name} was {least} and is {now} after reload {more}");
+            }
+            let requests = |of: &[(String, u64)]| of[2].clone();
+            assert_eq!(requests(&now), requests(&least), "nothing was requested");
+        }
+        servers.iter().for_each(RealServer::clear);
+    }
+}
+
 #[test]
 fn limits_on_clients_change_and_count_those_who_are_there() {
     let server = RealServer::redis();

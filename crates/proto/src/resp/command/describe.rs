@@ -2,7 +2,7 @@
 //! learns where the keys are from the proxy as it would from a server.
 
 use super::key_spec::{BeginSearch, FindKeys, KeySpec};
-use super::{Argument, Command, Flags};
+use super::{Command, Flags, Group, group};
 use crate::resp::encode;
 
 /// Where keys are, as clients knew it before key specifications: the first key, the last one
@@ -36,7 +36,7 @@ impl Command {
     }
 
     /// Appends this row as an element of the reply to `COMMAND`: name, arity, flags, first key, last
-    /// key, step, ACL categories that follow from the flags, tips, key specifications, subcommands.
+    /// key, step, ACL categories, tips, key specifications, subcommands.
     pub fn write_description(&self, out: &mut Vec<u8>) {
         encode::array_header(out, 10);
         encode::bulk(out, self.name.as_bytes());
@@ -59,7 +59,8 @@ impl Command {
         }
     }
 
-    fn acl_categories(&self) -> impl Iterator<Item = &'static str> + Clone {
+    /// The ACL categories, without the `@`.
+    pub fn acl_categories(&self) -> impl Iterator<Item = &'static str> + Clone {
         let speed = if self.flags.has(Flags::FAST) { "fast" } else { "slow" };
         let admin = self.flags.has(Flags::ADMIN).then_some(["admin", "dangerous"]);
         let flagged = [
@@ -70,12 +71,13 @@ impl Command {
         ];
         let flags = self.flags;
         // Redis calls no script a reading one, whatever its flags say.
-        let is_script = self.argument == Argument::Numkeys;
+        let is_script = self.group == Group::Scripting;
         flagged
             .into_iter()
             .filter(move |(_, category)| !(is_script && *category == "read"))
             .filter_map(move |(bit, category)| flags.has(bit).then_some(category))
             .chain(admin.into_iter().flatten())
+            .chain(group::categories(self).iter().copied())
             .chain([speed])
     }
 

@@ -1,6 +1,7 @@
 //! Which arguments of a request are keys, and what else its arguments decide.
 
 use super::flags::KeyFlags;
+use super::flags::key_bits::{ACCESS, OW, RO, RW, UPDATE};
 use super::key_spec::{BeginSearch, FindKeys, KeySpec};
 use super::policy::{Policy, Unsupported};
 use super::rejection::KeysRejection;
@@ -83,7 +84,21 @@ impl Command {
         args: &[Span],
         found: &mut Vec<(u32, KeyFlags)>,
     ) -> Result<(), KeysRejection> {
-        self.collect(bytes, args, found, |key, flags| (key, flags))
+        self.collect(bytes, args, found, |key, flags| {
+            let is_variable = flags.has(KeyFlags::VARIABLE_FLAGS);
+            (key, if is_variable { self.resolved_flags(bytes, args) } else { flags })
+        })
+    }
+
+    /// What this request does to the key of a command whose other arguments decide that.
+    fn resolved_flags(&self, bytes: &[u8], args: &[Span]) -> KeyFlags {
+        match self.name {
+            "set" if (3..args.len()).all(|place| !is_word(bytes, args, place, "GET")) => {
+                KeyFlags(OW | UPDATE)
+            }
+            "bitfield" if only_reads_bits(bytes, args) => KeyFlags(RO | ACCESS),
+            _ => KeyFlags(RW | ACCESS | UPDATE),
+        }
     }
 
     fn collect<T>(
@@ -252,6 +267,23 @@ fn sort_store(bytes: &[u8], args: &[Span]) -> Keys {
     store
 }
 
+/// Whether nothing but `GET type offset` and `OVERFLOW type` follows the key of `BITFIELD`.
+fn only_reads_bits(bytes: &[u8], args: &[Span]) -> bool {
+    let mut place = 2_usize;
+    while place < args.len() {
+        let taken = match () {
+            () if is_word(bytes, args, place, "GET") => 3,
+            () if is_word(bytes, args, place, "OVERFLOW") => 2,
+            () => return false,
+        };
+        place = place.saturating_add(taken);
+        if place > args.len() {
+            return false;
+        }
+    }
+    true
+}
+
 /// Whether `BLOCK` is among the options ahead of `STREAMS`.
 #[cold]
 fn blocks(bytes: &[u8], args: &[Span]) -> bool {
@@ -274,7 +306,7 @@ fn is_word(bytes: &[u8], args: &[Span], place: usize, expected: &str) -> bool {
 }
 
 /// A number as Redis takes it: no plus sign, no leading zeros, no blanks.
-fn integer(text: &[u8]) -> Option<i64> {
+pub fn integer(text: &[u8]) -> Option<i64> {
     let digits = text.strip_prefix(b"-").unwrap_or(text);
     let plain = match digits {
         [b'0'] => digits.len() == text.len(),

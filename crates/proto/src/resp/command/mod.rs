@@ -6,6 +6,7 @@
 
 mod describe;
 mod flags;
+mod group;
 mod key_spec;
 mod keys;
 mod lookup;
@@ -16,7 +17,9 @@ mod row;
 mod table;
 
 pub use flags::{Flags, KeyFlags};
+pub use group::Group;
 pub use key_spec::{BeginSearch, FindKeys, KeySpec};
+pub use keys::integer;
 pub use lookup::{find, key_of_unfinished, resolve};
 pub use policy::{Local, Merge, Policy, RequestPolicy, ResponsePolicy, Split, Unsupported};
 pub use rejection::{KeysRejection, Rejection};
@@ -32,6 +35,8 @@ pub struct Command {
     pub name: &'static str,
     /// Number of arguments, command word (and subcommand) included; negative: at least that many.
     pub arity: i16,
+    /// What it is about.
+    pub group: Group,
     /// What it does and where it is allowed.
     pub flags: Flags,
     /// Where its keys are.

@@ -16,6 +16,8 @@ pub enum Rejection {
     UnknownSubcommand(&'static Command),
     /// This command wants another number of arguments.
     WrongArity(&'static Command),
+    /// `HELLO` knows no option like this argument, or not with so few arguments behind it.
+    HelloOption(usize),
 }
 
 impl Rejection {
@@ -29,6 +31,11 @@ impl Rejection {
                 out.extend_from_slice(b"-ERR wrong number of arguments for '");
                 out.extend_from_slice(command.name.as_bytes());
                 out.extend_from_slice(b"' command\r\n");
+            }
+            Self::HelloOption(at) => {
+                out.extend_from_slice(b"-ERR Syntax error in HELLO option '");
+                quote(argument(bytes, args, *at), QUOTED_BYTES_MAX, out);
+                out.extend_from_slice(b"'\r\n");
             }
         }
     }

@@ -2,6 +2,7 @@
 //! command's own documentation.
 
 use super::flags::Flags;
+use super::group::Group;
 use super::key_spec::KeySpec;
 use super::policy::{Local, Policy, RequestPolicy, ResponsePolicy, Split, Unsupported};
 use super::{Argument, Command};
@@ -17,6 +18,8 @@ pub(super) const fn row(
     Command {
         name,
         arity,
+        // Where it is listed tells.
+        group: Group::Generic,
         flags: Flags(flags),
         key_specs,
         policy: Policy::SingleShard,

@@ -16,7 +16,10 @@ struct Crowd {
 
 impl Crowd {
     fn asking(requests: [&str; 3]) -> Crowd {
-        let mut cache = Cache::new(1);
+        Crowd::at(Cache::new(1), requests)
+    }
+
+    fn at(mut cache: Cache, requests: [&str; 3]) -> Crowd {
         let clients: Vec<_> = requests.iter().map(|_| cache.rig.client()).collect();
         for (client, request) in clients.iter().zip(requests) {
             cache.rig.network.send(*client, request.as_bytes());
@@ -546,4 +549,21 @@ fn what_is_kept_of_many_keys_stays_in_step() {
             answered += keys.len();
         }
     }
+}
+
+#[test]
+fn above_the_memory_ceiling_values_too_large_to_be_told_apart_are_dropped_for_all_who_asked() {
+    let limits = Limits { worker_memory_bytes_max: 3 << 20, ..Limits::default() };
+    let cache = Cache::within(pool(1), limits, 64 << 20);
+    let mut crowd = Crowd::at(cache, ["get a\r\n", "get b\r\n", "get c\r\n"]);
+    crowd.heard();
+    let dropped = "SERVER_ERROR max_memory of the proxy is reached, reply dropped\r\n";
+    let piece = "v".repeat(1 << 20);
+    crowd.cache.answer(0, "VALUE a 0 100000000\r\n");
+    for _ in 0..4 {
+        crowd.cache.answer(0, &piece);
+    }
+    assert_eq!(crowd.got(), [dropped; 3]);
+    assert_eq!(crowd.cache.rig.worker.counts.shed.value(), 3);
+    crowd.cache.rig.assert_at_rest();
 }

@@ -76,8 +76,12 @@ impl Cache {
 
     /// With pipes that hold `room` bytes.
     fn with(pool: Pool, room: usize) -> Cache {
+        Cache::within(pool, Limits::default(), room)
+    }
+
+    fn within(pool: Pool, limits: Limits, room: usize) -> Cache {
         let shards = pool.servers.len();
-        let mut rig = Rig::with(pool, Limits::default(), room);
+        let mut rig = Rig::with(pool, limits, room);
         let client = rig.client();
         let keys: Vec<_> = (0..shards).map(|shard| rig.key(shard, 0)).collect();
         let mut cache = Cache { rig, client, servers: Vec::new(), keys };

@@ -1,8 +1,10 @@
 //! What no server ever sees: requests refused with their bodies swallowed, and bytes that end the connection.
 
+use engine::Event;
 use engine::topology::Pool;
 
 use super::{BAD_FORMAT, CONTROL_BYTE, Cache, TOO_LARGE, found, get, pool, set, value};
+use crate::reactor::peer_of;
 
 /// Sends `bytes` to a fresh proxy whole, byte by byte and in two pieces at every split; `check` looks at the outcome.
 fn at_every_split(pool: &Pool, bytes: &[u8], check: impl Fn(&mut Cache)) {
@@ -136,6 +138,8 @@ fn the_binary_protocol_is_answered_in_it_and_closed() {
     assert_eq!(response[..2], [0x81, 0x0a]);
     assert_eq!(response[12..16], request[12..16], "the opaque");
     assert_eq!(response.len(), 24 + usize::from(response[11]));
+    let peer = Some(peer_of(cache.client));
+    assert_eq!(cache.rig.events(), [Event::BinaryProtocol { pool: 0, peer }]);
     cache.rig.settle();
     assert!(cache.rig.is_closed(cache.client));
     assert_eq!(cache.heard(0), "");

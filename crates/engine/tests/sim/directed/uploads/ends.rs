@@ -1,8 +1,11 @@
 //! How uploads end early: by the client, by the server, by what was sent.
 
 use engine::Event;
+use engine::topology::OnEject;
 
-use super::super::{INVALID, REFUSED, RESET, UNKNOWN, ejecting_pool, ejections};
+use super::super::{
+    DOWN, INVALID, REFUSED, RESET, UNKNOWN, ejecting_pool, ejections, keeping_pool,
+};
 use super::{assert_served, begun, get, head, rest, rig};
 use crate::network::Door;
 use crate::rig::{Rig, command};
@@ -21,6 +24,30 @@ fn a_client_that_vanishes_takes_its_private_connection_along() {
         assert_eq!(rig.worker.counts.pools[0].forward_error.value(), 0);
         rig.assert_at_rest();
     }
+}
+
+#[test]
+fn an_ejected_server_gets_none_until_one_is_the_trial() {
+    let mut rig = rig(keeping_pool(1, 1, OnEject::Error));
+    let client = rig.client();
+    rig.set_door(0, DOWN);
+    rig.send(client, get("a"));
+    assert_eq!(rig.read(client), REFUSED);
+    assert_eq!(ejections(&mut rig), 1);
+    rig.set_door(0, Door::Open(0));
+    rig.send(client, head("a", 5_000) + "begin" + &rest());
+    assert_eq!(rig.read(client), REFUSED);
+    assert!(rig.nobody_connects_to(0));
+    rig.pass_ms(1_000);
+    let (uploader, private) = begun(&mut rig);
+    rig.send(client, get("a"));
+    assert_eq!(rig.read(client), REFUSED, "one trial at a time");
+    rig.events();
+    rig.send(uploader, rest());
+    rig.send(private, "+OK\r\n");
+    assert_eq!(rig.read(uploader), "+OK\r\n");
+    assert_eq!(rig.events(), [Event::Readmitted { pool: 0, server: 0 }]);
+    rig.assert_at_rest();
 }
 
 #[test]

@@ -78,6 +78,35 @@ fn a_server_that_stops_taking_it_has_failed_and_the_rest_is_dropped() {
 }
 
 #[test]
+fn a_server_may_take_it_slowly_as_long_as_it_takes_some() {
+    let mut rig = Rig::with(ejecting_pool(1, 1), limits(), 1_000);
+    let client = rig.client();
+    let request = head("a", 20_000) + &"x".repeat(20_000) + "\r\n";
+    let (mut sent, mut taken) = (0, 0);
+    let private = loop {
+        sent += rig.network.send(client, &request.as_bytes()[sent..]);
+        rig.settle();
+        if let Some(private) = rig.network.accept(0, 0) {
+            break private;
+        }
+    };
+    // More than the server has taken is always there for it, and each bit of it takes nearly a timeout.
+    while taken < request.len() {
+        sent += rig.network.send(client, &request.as_bytes()[sent..]);
+        rig.settle();
+        rig.pass_ms(390);
+        let read = rig.network.read(private, 700).len();
+        assert!(read > 0, "{taken} of {} bytes", request.len());
+        taken += read;
+        rig.settle();
+    }
+    rig.send(private, "+OK\r\n");
+    assert_eq!(rig.read(client), "+OK\r\n");
+    assert_eq!(ejections(&mut rig), 0);
+    rig.assert_at_rest();
+}
+
+#[test]
 fn a_connect_that_takes_too_long_fails_it() {
     let mut rig = rig(ejecting_pool(1, 1));
     rig.set_door(0, Door::Hangs);

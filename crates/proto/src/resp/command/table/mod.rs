@@ -17,26 +17,26 @@ mod stream;
 mod string;
 mod transactions;
 
-use super::Command;
 use super::lookup::is_subcommand;
+use super::{Command, Group};
 
-const GROUPS: [&[Command]; 16] = [
-    string::ROWS,
-    generic::ROWS,
-    hash::ROWS,
-    list::ROWS,
-    set::ROWS,
-    sorted_set::ROWS,
-    stream::ROWS,
-    bitmap::ROWS,
-    hyperloglog::ROWS,
-    geo::ROWS,
-    scripting::ROWS,
-    pubsub::ROWS,
-    transactions::ROWS,
-    connection::ROWS,
-    server::ROWS,
-    cluster::ROWS,
+const GROUPS: [(Group, &[Command]); 16] = [
+    (Group::String, string::ROWS),
+    (Group::Generic, generic::ROWS),
+    (Group::Hash, hash::ROWS),
+    (Group::List, list::ROWS),
+    (Group::Set, set::ROWS),
+    (Group::SortedSet, sorted_set::ROWS),
+    (Group::Stream, stream::ROWS),
+    (Group::Bitmap, bitmap::ROWS),
+    (Group::Hyperloglog, hyperloglog::ROWS),
+    (Group::Geo, geo::ROWS),
+    (Group::Scripting, scripting::ROWS),
+    (Group::Pubsub, pubsub::ROWS),
+    (Group::Transactions, transactions::ROWS),
+    (Group::Connection, connection::ROWS),
+    (Group::Server, server::ROWS),
+    (Group::Cluster, cluster::ROWS),
 ];
 
 /// Every row at its id; the subcommands of a container follow it.
@@ -47,7 +47,7 @@ const fn count() -> usize {
     let mut count = 0;
     let mut group = 0;
     while group < GROUPS.len() {
-        count += GROUPS[group].len();
+        count += GROUPS[group].1.len();
         group += 1;
     }
     count
@@ -55,14 +55,15 @@ const fn count() -> usize {
 
 #[expect(clippy::indexing_slicing, reason = "evaluated at compile time")]
 const fn concatenated() -> [Command; count()] {
-    let mut all = [GROUPS[0][0]; count()];
+    let mut all = [GROUPS[0].1[0]; count()];
     let mut id = 0;
     let mut container = 0;
     let mut group = 0;
     while group < GROUPS.len() {
         let mut row = 0;
-        while row < GROUPS[group].len() {
-            all[id] = GROUPS[group][row];
+        while row < GROUPS[group].1.len() {
+            all[id] = GROUPS[group].1[row];
+            all[id].group = GROUPS[group].0;
             all[id].id = id as u16;
             all[id].sole_key = all[id].find_sole_key();
             if is_subcommand(all[id].name.as_bytes()) {
