@@ -31,8 +31,8 @@ impl Engine {
         self.route_unusual(c, command, request, args, now);
     }
 
-    /// The connection of client `c` to the server of `key`, the one of a request of `bytes` bytes, if there is one and nothing about the worker, the pool or the
-    /// server has to be looked at before it gets a request.
+    /// The connection of client `c` to the server of `key`, the one of a request of `bytes` bytes, if there is one and
+    /// nothing about the worker, the pool or the server has to be looked at before it gets a request.
     ///
     /// PERF: nearly every request; each thing is looked up once.
     #[inline]

@@ -419,7 +419,10 @@ impl Core for WorkerCore {
             return refuse(stream);
         };
         let place = place.flatten();
-        let Some(target) = self.shared.admit(&gate, self.index) else { return refuse(stream) };
+        let Some(target) = self.shared.admit(&gate, self.index) else {
+            self.shared.tell_refusal(&gate, self.pool_name(pool));
+            return refuse(stream);
+        };
         if admission.keepalive {
             // Fails only where the client is gone already, which reading will find out.
             let _ = stream.keepalive();

@@ -39,6 +39,8 @@ pub struct Gate {
     admission: Admission,
     clients: Arc<AtomicU64>,
     addresses: Arc<Addresses>,
+    /// A client was refused for `max_clients` since one left.
+    refused: Arc<AtomicBool>,
 }
 
 impl Gate {
@@ -46,7 +48,8 @@ impl Gate {
     #[must_use]
     pub fn new(number: u64, admission: Admission) -> Arc<Gate> {
         let addresses = Addresses::new(admission.clients_per_address_max);
-        Arc::new(Gate { number, admission, clients: Arc::default(), addresses })
+        let refused = Arc::new(AtomicBool::new(false));
+        Arc::new(Gate { number, admission, clients: Arc::default(), addresses, refused })
     }
 
     /// The same pool with other settings; its clients are counted together.
@@ -54,7 +57,8 @@ impl Gate {
     pub fn with(&self, admission: Admission) -> Arc<Gate> {
         self.addresses.set_max(admission.clients_per_address_max);
         let (clients, addresses) = (Arc::clone(&self.clients), Arc::clone(&self.addresses));
-        Arc::new(Gate { number: self.number, admission, clients, addresses })
+        let refused = Arc::clone(&self.refused);
+        Arc::new(Gate { number: self.number, admission, clients, addresses, refused })
     }
 
     /// Which pool it is.
@@ -87,7 +91,7 @@ pub struct Shared {
     /// Of these, how many are lent to connections to servers that were not planned with. They become more only under the
     /// lock of `present`.
     lent: AtomicU64,
-    /// A client was refused since the last look.
+    /// A client was refused for want of files since one left.
     refused: AtomicBool,
     /// Hosts whose clients were told of in the log to speak memcached's binary protocol.
     binary: Mutex<HashSet<Option<IpAddr>>>,
@@ -201,12 +205,29 @@ impl Shared {
             self.clients[worker].fetch_add(1, Ordering::Relaxed);
             return Some(worker);
         }
-        let total = self.clients();
-        drop(present);
-        if !self.refused.swap(true, Ordering::Relaxed) {
-            log::warn!("max number of clients reached ({total} connected), refusing new ones");
-        }
         None
+    }
+
+    /// Tells in the log, once until a client leaves, which limit refused a client of `pool`.
+    pub(super) fn tell_refusal(&self, gate: &Gate, pool: &str) {
+        let by_files = self.is_full();
+        let told = if by_files { &self.refused } else { &gate.refused };
+        if told.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        if by_files {
+            let clients = self.clients();
+            log::warn!(
+                "max number of clients reached ({clients} connected, as many as open files allow), refusing new ones; \
+                 raise the limit (ulimit -n, LimitNOFILE)"
+            );
+        } else {
+            let clients = gate.clients.load(Ordering::Relaxed);
+            log::warn!(
+                "max number of clients reached in pool '{pool}' ({clients} connected, as many as 'max_clients' allows), \
+                 refusing new ones"
+            );
+        }
     }
 
     /// Whether worker `worker` may end because it serves nobody and nobody is on the way to it. From then on none is sent.
@@ -231,6 +252,7 @@ impl Shared {
     pub(super) fn dismiss(&self, gate: &Gate, worker: usize, n: u64) {
         gate.clients.fetch_sub(n, Ordering::Relaxed);
         self.clients[worker].fetch_sub(n, Ordering::Relaxed);
+        gate.refused.store(false, Ordering::Relaxed);
         self.refused.store(false, Ordering::Relaxed);
     }
 }

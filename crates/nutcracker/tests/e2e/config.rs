@@ -272,6 +272,8 @@ fn surplus_clients_are_told_so() {
     let mut surplus = proxy.client();
     let (got, _) = surplus.drain(crate::harness::PATIENCE);
     assert!(got.starts_with(b"-ERR max number of clients reached"), "{}", got.escape_ascii());
+    let told = "in pool 'alpha' (3 connected, as many as 'max_clients' allows), refusing new ones";
+    eventually("the log names the pool", || proxy.log().contains(told).then_some(()));
     drop(clients.pop());
     eventually("a place is free again", || {
         let mut client = proxy.client();
