@@ -3,29 +3,54 @@
 //! They are taken from below the range the kernel draws outgoing ports from. Inside that range a port of a stopped
 //! server could be taken by an outgoing connection, or a connect to it could even meet itself.
 
+use std::fs::{self, File};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
 
 use socket2::{Domain, Socket, Type};
 
-const FIRST: u32 = 10_000;
-const COUNT: u32 = 22_000;
+const FIRST: u16 = 10_000;
+const BLOCK: u16 = 50;
+const BLOCKS: u16 = 440;
 
-/// A loopback port that was free a moment ago and that this process has not handed out before.
+/// A loopback port that was free a moment ago and that no process of these tests has handed out while this one runs.
 ///
-/// Another process may still take it first: whoever starts something on it retries with another one.
+/// A stranger may still take it first: whoever starts something on it retries with another one.
 pub(crate) fn unused_port() -> u16 {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let start = std::process::id().wrapping_mul(7919);
-    for _ in 0..COUNT {
-        let offset = start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % COUNT;
-        let port = u16::try_from(FIRST + offset).expect("the range ends below 65536");
-        if bind((Ipv4Addr::LOCALHOST, port).into()).is_ok() {
-            return port;
+    static CLAIM: Mutex<Claim> = Mutex::new(Claim { ports: 0..0, locks: Vec::new() });
+    let mut claim = CLAIM.lock().unwrap_or_else(PoisonError::into_inner);
+    loop {
+        match claim.ports.next() {
+            Some(port) if bind((Ipv4Addr::LOCALHOST, port).into()).is_ok() => return port,
+            Some(_) => {}
+            None => claim.extend(),
         }
     }
-    panic!("no unused port between {FIRST} and {}", FIRST + COUNT);
+}
+
+/// What this process has of the ports: blocks that were locked, so that tests that run at the same time stay apart.
+struct Claim {
+    /// Not handed out yet.
+    ports: Range<u16>,
+    /// Held until the process ends.
+    locks: Vec<File>,
+}
+
+impl Claim {
+    /// Takes another block.
+    fn extend(&mut self) {
+        let dir = std::env::temp_dir().join("nutcracker-test-ports");
+        fs::create_dir_all(&dir).expect("a folder for locks");
+        let lock = |block: u16| {
+            let file = File::create(dir.join(block.to_string())).ok()?;
+            file.try_lock().is_ok().then_some((block, file))
+        };
+        let (block, file) = (0..BLOCKS).find_map(lock).expect("a block of ports nobody has");
+        self.locks.push(file);
+        self.ports = FIRST + block * BLOCK..FIRST + (block + 1) * BLOCK;
+    }
 }
 
 /// Takes an address without listening: a process that another thread starts meanwhile holds the socket too until it
