@@ -17,16 +17,6 @@ use crate::sync::model::{check, start};
 const LISTENER: u32 = 7;
 const CLOCK_US: u64 = 1;
 
-fn admission(clients_max: u64, clients_per_address_max: u32) -> Admission {
-    Admission {
-        clients_max,
-        clients_per_address_max,
-        keepalive: false,
-        proxy_protocol: false,
-        protocol: Protocol::Redis,
-    }
-}
-
 /// How a worker decides on a client.
 type Admit = fn(&Shared, &Gate, usize) -> Option<usize>;
 
@@ -61,7 +51,7 @@ fn come_and_go(process_max: u64, gates: &[Arc<Gate>; 2], limit: u64, admit: Admi
 #[test]
 fn the_process_never_has_more_clients_than_fit_and_gets_every_place_back() {
     check(3, || {
-        let gates = [Gate::new(1, admission(0, 0)), Gate::new(2, admission(0, 0))];
+        let gates = [Gate::new(1, Admission::up_to(0, 0)), Gate::new(2, Admission::up_to(0, 0))];
         come_and_go(1, &gates, 1, Shared::admit);
     });
 }
@@ -69,8 +59,8 @@ fn the_process_never_has_more_clients_than_fit_and_gets_every_place_back() {
 #[test]
 fn a_pool_never_has_more_clients_than_fit_and_gets_every_place_back() {
     check(3, || {
-        let gate = Gate::new(1, admission(1, 0));
-        let gates = [gate.with(admission(1, 0)), gate];
+        let gate = Gate::new(1, Admission::up_to(1, 0));
+        let gates = [gate.with(Admission::up_to(1, 0)), gate];
         come_and_go(9, &gates, 1, Shared::admit);
     });
 }
@@ -78,7 +68,7 @@ fn a_pool_never_has_more_clients_than_fit_and_gets_every_place_back() {
 #[test]
 fn an_address_never_has_more_clients_than_fit_and_gets_every_place_back() {
     check(3, || {
-        let gate = Gate::new(1, admission(0, 1));
+        let gate = Gate::new(1, Admission::up_to(0, 1));
         come_and_go(9, &[Arc::clone(&gate), gate], 1, Shared::admit);
     });
 }
@@ -92,7 +82,7 @@ fn looking_first_and_counting_later_would_admit_one_too_many() {
         Some(me)
     };
     check(3, move || {
-        let gates = [Gate::new(1, admission(0, 0)), Gate::new(2, admission(0, 0))];
+        let gates = [Gate::new(1, Admission::up_to(0, 0)), Gate::new(2, Admission::up_to(0, 0))];
         come_and_go(2, &gates, 1, look_first);
     });
 }
@@ -101,7 +91,7 @@ fn looking_first_and_counting_later_would_admit_one_too_many() {
 fn clients_that_arrive_together_are_spread_evenly() {
     check(3, || {
         let shared = Shared::new(2, 9);
-        let gate = Gate::new(1, admission(0, 0));
+        let gate = Gate::new(1, Admission::up_to(0, 0));
         let (other, through) = (Arc::clone(&shared), Arc::clone(&gate));
         let admitting = start(move || other.admit(&through, 1));
         shared.admit(&gate, 0);
@@ -304,7 +294,7 @@ fn drain(mailboxes: &[Mailbox<Message>]) {
 #[test]
 fn a_client_handed_over_while_workers_drain_is_served_once() {
     check(3, || {
-        let gate = Gate::new(1, admission(2, 0));
+        let gate = Gate::new(1, Admission::up_to(2, 0));
         let (accepted, served) = run(2, &gate, 1, |mailboxes, _| drain(mailboxes));
         assert_eq!((accepted, served), (2, 2));
     });
@@ -313,8 +303,8 @@ fn a_client_handed_over_while_workers_drain_is_served_once() {
 #[test]
 fn a_client_handed_over_before_its_pool_is_known_is_served_once() {
     check(3, || {
-        let old = Gate::new(1, admission(0, 0));
-        let new = Gate::new(2, admission(0, 0));
+        let old = Gate::new(1, Admission::up_to(0, 0));
+        let new = Gate::new(2, Admission::up_to(0, 0));
         let (accepted, served) = run(2, &old, 2, |mailboxes, before| {
             let publications = publications(2, &new, Some(before));
             for (mailbox, publication) in mailboxes.iter().zip(publications) {

@@ -105,26 +105,19 @@ impl Attendance {
 #[cfg(test)]
 mod tests {
     use engine::counters::CountedPool;
-    use engine::topology::{Limits, Protocol};
+    use engine::topology::Limits;
 
     use super::super::Admission;
     use super::*;
 
     /// Pools with gates of these numbers. Their settings are not asked for here.
     fn publication(gates: &[u64]) -> Publication {
-        let admission = Admission {
-            clients_max: 0,
-            clients_per_address_max: 0,
-            keepalive: false,
-            proxy_protocol: false,
-            protocol: Protocol::Redis,
-        };
         let counted = |_: &u64| CountedPool { pool: Arc::default(), servers: Vec::new() };
         let pools = gates.iter().map(counted).collect();
         Publication {
             topology: Arc::new(Topology { epoch: 1, pools: Vec::new(), limits: Limits::default() }),
             counts: Arc::new(Counts { pools, ..Counts::default() }),
-            gates: gates.iter().map(|number| Gate::new(*number, admission)).collect(),
+            gates: gates.iter().map(|number| Gate::new(*number, Admission::up_to(0, 0))).collect(),
             doors: Arc::default(),
         }
     }

@@ -31,6 +31,20 @@ pub struct Admission {
     pub protocol: Protocol,
 }
 
+#[cfg(test)]
+impl Admission {
+    /// That of a plain pool which lets in so many clients, 0 for any number.
+    pub(super) fn up_to(clients_max: u64, clients_per_address_max: u32) -> Admission {
+        Admission {
+            clients_max,
+            clients_per_address_max,
+            keepalive: false,
+            proxy_protocol: false,
+            protocol: Protocol::Redis,
+        }
+    }
+}
+
 /// A pool as those who accept its clients know it, whatever its index in the topology of the moment.
 #[derive(Debug)]
 pub struct Gate {
@@ -263,14 +277,7 @@ mod tests {
 
     #[test]
     fn clients_and_files_that_were_lent_share_what_there_is_for_clients() {
-        let admission = Admission {
-            clients_max: 0,
-            clients_per_address_max: 0,
-            keepalive: false,
-            proxy_protocol: false,
-            protocol: Protocol::Redis,
-        };
-        let gate = Gate::new(1, admission);
+        let gate = Gate::new(1, Admission::up_to(0, 0));
         let shared = Shared::new(2, 3);
         assert!(shared.lend_file());
         let workers = [shared.admit(&gate, 0), shared.admit(&gate, 0)];
